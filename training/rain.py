@@ -87,7 +87,7 @@ class RainSettings(BaseModel):
         def log(low: float, high: float) -> float:
             return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
-        kind = str(rng.choice(["dry", "real", "rendered", "bold", "heavy"], p=[0.06, 0.30, 0.38, 0.16, 0.10]))
+        kind = str(rng.choice(["dry", "real", "rendered", "bold", "heavy"], p=[0.06, 0.29, 0.37, 0.16, 0.12]))
         sideways = rng.random() < 0.05
         angle = 90 * float(rng.choice([-1, 1])) if sideways else 0.0
         angle = float(np.clip(angle + rng.normal(0, 14), -90, 90))
@@ -106,19 +106,19 @@ class RainSettings(BaseModel):
         if kind == "dry":
             knobs |= {"intensity": 0.0, "mist": 0.0}
         elif kind == "real":  # filmed rain: thin, short to middling, soft
-            knobs |= {"intensity": uniform(0.2, 0.75), "length": log(6, 40), "width": log(0.7, 1.8)}
-            knobs |= {"opacity": log(0.1, 0.6), "depth": uniform(1.3, 3.5), "softness": uniform(0.3, 0.9)}
+            knobs |= {"intensity": uniform(0.2, 0.65), "length": log(6, 40), "width": log(0.6, 1.6)}
+            knobs |= {"opacity": log(0.1, 0.6), "depth": uniform(1.3, 3.5), "softness": uniform(0.2, 0.8)}
         elif kind == "rendered":  # video benchmarks: long, fast, half transparent
-            knobs |= {"intensity": uniform(0.2, 0.75), "length": log(12, 60), "width": log(0.8, 2.2)}
-            knobs |= {"opacity": log(0.08, 0.45), "depth": uniform(1.1, 2.5), "softness": uniform(0.2, 0.7)}
+            knobs |= {"intensity": uniform(0.2, 0.65), "length": log(12, 60), "width": log(0.7, 1.9)}
+            knobs |= {"opacity": log(0.1, 0.4), "depth": uniform(1.1, 2.5), "softness": uniform(0.1, 0.6)}
         elif kind == "bold":  # Rain100L: few, bright, sharp
-            knobs |= {"intensity": uniform(0.2, 0.55), "length": log(10, 45), "width": log(1.0, 2.8)}
+            knobs |= {"intensity": uniform(0.2, 0.5), "length": log(10, 45), "width": log(1.0, 2.8)}
             knobs |= {"opacity": log(0.2, 0.8), "depth": uniform(1, 2), "softness": uniform(0, 0.5)}
             knobs |= {"blend": str(rng.choice(["over", "add"]))}
         else:  # Rain100H and downpours: dense, long, wide, often in crossed directions
-            knobs |= {"intensity": uniform(0.5, 1.0), "length": log(20, 90), "width": log(1.0, 3.0)}
-            knobs |= {"opacity": log(0.12, 0.7), "depth": uniform(1, 2), "softness": uniform(0, 0.6)}
-            knobs |= {"blend": str(rng.choice(["over", "add"])), "spread": log(0.5, 6)}
+            knobs |= {"intensity": uniform(0.5, 1.0), "length": log(25, 80), "width": log(1.0, 2.8)}
+            knobs |= {"opacity": log(0.12, 0.55), "depth": uniform(1, 1.8), "softness": uniform(0, 0.5)}
+            knobs |= {"blend": str(rng.choice(["over", "add"])), "spread": log(0.5, 6), "brightness": uniform(0.75, 1)}
             if rng.random() < 0.5:
                 knobs["crossing"] = uniform(8, 40) * float(rng.choice([-1, 1]))
         return cls.model_validate(knobs | {"scale": height / REFERENCE_HEIGHT, "frozen": frozen})
@@ -169,9 +169,9 @@ class RainScene:
         lean = min(np.sin(np.deg2rad(abs(self._lean()) + abs(s.crossing) + 2 * s.spread + 2 * s.gusts)), 1.0)
         self._top, self._left = reach, reach * lean + 2 * near * s.width * s.scale
         self._box = (height + reach, width + 2 * self._left)
-        # A downpour (intensity 1) has 70 typical streaks per 100×100 reference pixels.
+        # A downpour (intensity 1) has 110 typical streaks per 100×100 reference pixels.
         area = self._box[0] * self._box[1] / (100 * s.scale) ** 2
-        count = int(rng.poisson(70 * s.intensity**2 * area))
+        count = int(rng.poisson(110 * s.intensity**2 * area))
         size = _power_law(rng, count, 1 / near, near, s.far)
         jitter = rng.uniform(0.7, 1.3, count)
         self._length = (s.length * s.scale * size * jitter).astype(np.float32)
@@ -220,11 +220,11 @@ class RainScene:
                 continue
             layer = self._draw(chosen, theta[chosen], height, width)
             if blur > 0.05:
-                layer = cv2.GaussianBlur(layer, (0, 0), blur, borderType=cv2.BORDER_REFLECT)
+                layer = _blur(layer, blur)
             total += layer
         softness = self.settings.softness * self.settings.scale
         if softness > 0.05 and self._length.size:
-            total = cv2.GaussianBlur(total, (0, 0), softness, borderType=cv2.BORDER_REFLECT)
+            total = _blur(total, softness)
         if self._sideways:  # turn back: what fell down now falls to the right, or to the left for a negative angle
             total = total.T if self.settings.angle > 0 else total.T[:, ::-1]
         return np.ascontiguousarray(total, dtype=np.float32)
@@ -313,6 +313,10 @@ def halve(plane: Plane) -> Plane:
     return np.asarray(
         (plane[::2, ::2] + plane[1::2, ::2] + plane[::2, 1::2] + plane[1::2, 1::2]) * np.float32(0.25), np.float32
     )
+
+
+def _blur(plane: Plane, sigma: float) -> Plane:
+    return np.asarray(cv2.GaussianBlur(plane, (0, 0), sigma, borderType=cv2.BORDER_REFLECT), np.float32)
 
 
 def _power_law(rng: np.random.Generator, count: int, low: float, high: float, exponent: float) -> NDArray[np.float64]:
