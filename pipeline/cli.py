@@ -64,8 +64,10 @@ class LazyGroup(TyperGroup):
             self.add_command(TyperCommand(name, help=line))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        name, _, rest = super().resolve_command(ctx, args)
-        return name, _load(name, _commands()[name][0]), rest
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None:
+            command = _load(name, _commands()[name][0])
+        return name, command, rest
 
 
 app = typer.Typer(cls=LazyGroup, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,0 +1,50 @@
+# From a bare clone: `make demo` (a derained video) and `make test` (the suite). Both set .venv up first, once.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PY := .venv/bin/python
+READY := .venv/.ready
+CONFIG ?= configs/training/stream-nano.yaml
+
+.PHONY: help setup demo test lint format bench train clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(READY) ## make .venv with pinned versions (once, and again when they change)
+
+$(READY): pyproject.toml constraints/cpu.txt
+	@test -n "$(PYTHON)" || { echo "derain needs Python 3.11 or newer, and none was found;" \
+		"install one (Debian, Ubuntu: apt install python3.11 python3.11-venv) or name it: make setup PYTHON=/path/to/python3"; exit 1; }
+	@test -x .venv/bin/pip || { echo "setup: making .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv .venv; } || { rm -rf .venv; \
+		echo "setup: $(PYTHON) can't make a virtual environment (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+	@echo "setup: installing derain and what it needs into .venv (PyTorch alone is about 200 MB: minutes the first time)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[training,dev]' -c constraints/cpu.txt
+	@touch $(READY)
+	@echo "setup: done"
+
+demo: $(READY) ## make a rainy clip, derain it, compare: demo/*.mp4 and the PSNR before and after
+	@$(PY) examples/demo.py demo
+
+test: $(READY) ## run the whole suite
+	@$(PY) -m pytest
+
+lint: $(READY) ## ruff and mypy
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+
+format: $(READY) ## let ruff lay the code out
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+bench: $(READY) ## measure this machine: frames a second of `derain run` beside a bare decode + encode
+	@$(PY) benchmarks/run_speed.py
+
+train: $(READY) ## train a network (CONFIG=configs/training/NAME.yaml; a stopped run goes on)
+	@$(PY) -m pipeline train "$(CONFIG)"
+
+clean: ## remove what the targets made, but .venv and runs/
+	@rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	@find . -path ./.venv -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
