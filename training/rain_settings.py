@@ -1,0 +1,108 @@
+"""What there is to choose about rain, and how to draw it as varied as rain is in the wild and in the benchmarks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+REFERENCE_HEIGHT = 360
+"""Lines of the picture in whose pixels the settings are meant."""
+
+
+class RainSettings(BaseModel):
+    """How it rains. Sizes are in pixels of a 360-line picture (see `scale`), angles in degrees."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    intensity: float = Field(0.4, ge=0, le=1)
+    """How many streaks, 0 (none) to 1 (a downpour that covers most of the picture); grows as its square."""
+    length: float = Field(25.0, ge=1, le=200)
+    """Typical streak length in pixels: the way a middle-distance drop falls while the shutter is open."""
+    exposure: float = Field(0.3, ge=0.02, le=1)
+    """Part of the frame interval for which the shutter is open; a drop's speed is its length / exposure."""
+    width: float = Field(1.2, ge=0.1, le=12)
+    """Typical streak width in pixels; below 1 a streak is fainter, not narrower."""
+    depth: float = Field(2.5, ge=1, le=8)
+    """Nearest over typical and typical over farthest size: 1 means that all drops are equally far."""
+    far: float = Field(1.5, ge=0, le=4)
+    """How much far drops outnumber near ones: the exponent p of the density of sizes, s^-p."""
+    opacity: float = Field(0.25, ge=0, le=1)
+    """Opacity of a typical streak; near ones are more, far ones less opaque."""
+    fade: float = Field(0.3, ge=0, le=1)
+    """How much a streak fades from its head to its tail."""
+    focus: float = Field(0.6, ge=0, le=4)
+    """Out-of-focus blur (sigma in pixels) of the drops nearest to the camera."""
+    softness: float = Field(0.4, ge=0, le=3)
+    """Blur (sigma in pixels) of all rain: lens, scaling and compression."""
+    angle: float = Field(5.0, ge=-90, le=90)
+    """Direction of fall from the vertical; positive falls to the right. ±90 is a picture filmed sideways."""
+    spread: float = Field(1.5, ge=0, le=20)
+    """Standard deviation of the drops' directions."""
+    crossing: float = Field(0.0, ge=-60, le=60)
+    """Half of the drops fall in a direction turned by this much; 0 for one direction."""
+    gusts: float = Field(1.5, ge=0, le=20)
+    """Standard deviation of the slow swing of all directions over time."""
+    brightness: float = Field(0.85, ge=0, le=1)
+    """Luma of the light the streaks scatter (airlight), 0 black to 1 white."""
+    blueness: float = Field(0.01, ge=-0.1, le=0.1)
+    """Tint of that light: added to U, half of it taken from V (chroma -0.5..0.5)."""
+    blend: Literal["over", "add"] = "over"
+    """`over`: streaks hide what is behind them. `add`: their light is added, as in Rain100L and Rain100H."""
+    mist: float = Field(0.0, ge=0, le=0.5)
+    """Greatest opacity of the slowly moving veil."""
+    scale: float = Field(1.0, gt=0, le=16)
+    """Pixels of the picture to one pixel of a 360-line picture."""
+    frozen: bool = False
+    """Rain that stands still: every frame gets the same streaks (a standing picture shown as a clip)."""
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator, *, height: int, frozen: bool = False) -> RainSettings:
+        """Draw settings as varied as rain is in the wild and in the benchmarks.
+
+        `height` is that of the whole picture in pixels, also where only a crop of it is to be rained on.
+        About 6 % are dry; most are thin, faint and fast; some are heavy, long, wide, or fall in two directions.
+        """
+
+        def uniform(low: float, high: float) -> float:
+            return float(rng.uniform(low, high))
+
+        def log(low: float, high: float) -> float:
+            return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+        kind = str(rng.choice(["dry", "real", "rendered", "bold", "heavy"], p=[0.06, 0.29, 0.37, 0.16, 0.12]))
+        sideways = rng.random() < 0.05
+        angle = 90 * float(rng.choice([-1, 1])) if sideways else 0.0
+        angle = float(np.clip(angle + rng.normal(0, 14), -90, 90))
+        knobs: dict[str, float | str] = {
+            "angle": angle,
+            "gusts": uniform(0, 3),
+            "spread": log(0.3, 5),
+            "brightness": uniform(0.6, 1.0),
+            "blueness": float(rng.normal(0.006, 0.01)),
+            "mist": log(0.005, 0.08) if rng.random() < 0.3 else 0.0,
+            "exposure": log(0.08, 1.0),
+            "fade": uniform(0, 0.8),
+            "focus": uniform(0, 1.5),
+            "far": uniform(0.3, 2),
+        }
+        if kind == "dry":
+            knobs |= {"intensity": 0.0, "mist": 0.0}
+        elif kind == "real":  # filmed rain: thin, short to middling, soft
+            knobs |= {"intensity": uniform(0.2, 0.65), "length": log(6, 40), "width": log(0.6, 1.6)}
+            knobs |= {"opacity": log(0.1, 0.6), "depth": uniform(1.3, 3.5), "softness": uniform(0.2, 0.8)}
+        elif kind == "rendered":  # video benchmarks: long, fast, half transparent
+            knobs |= {"intensity": uniform(0.2, 0.65), "length": log(12, 60), "width": log(0.7, 1.9)}
+            knobs |= {"opacity": log(0.1, 0.4), "depth": uniform(1.1, 2.5), "softness": uniform(0.1, 0.6)}
+        elif kind == "bold":  # Rain100L: few, bright, sharp
+            knobs |= {"intensity": uniform(0.2, 0.5), "length": log(10, 45), "width": log(1.0, 2.8)}
+            knobs |= {"opacity": log(0.2, 0.8), "depth": uniform(1, 2), "softness": uniform(0, 0.5)}
+            knobs |= {"blend": str(rng.choice(["over", "add"]))}
+        else:  # Rain100H and downpours: dense, long, wide, often in crossed directions
+            knobs |= {"intensity": uniform(0.5, 1.0), "length": log(25, 80), "width": log(1.0, 2.8)}
+            knobs |= {"opacity": log(0.12, 0.55), "depth": uniform(1, 1.8), "softness": uniform(0, 0.5)}
+            knobs |= {"blend": str(rng.choice(["over", "add"])), "spread": log(0.5, 6), "brightness": uniform(0.75, 1)}
+            if rng.random() < 0.5:
+                knobs["crossing"] = uniform(8, 40) * float(rng.choice([-1, 1]))
+        return cls.model_validate(knobs | {"scale": height / REFERENCE_HEIGHT, "frozen": frozen})
