@@ -16,43 +16,43 @@ class RainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    intensity: float = Field(0.4, ge=0, le=1)
+    intensity: float = Field(default=0.4, ge=0, le=1)
     """How many streaks, 0 (none) to 1 (a downpour that covers most of the picture); grows as its square."""
-    length: float = Field(25.0, ge=1, le=200)
+    length: float = Field(default=25.0, ge=1, le=200)
     """Typical streak length in pixels: the way a middle-distance drop falls while the shutter is open."""
-    exposure: float = Field(0.3, ge=0.02, le=1)
+    exposure: float = Field(default=0.3, ge=0.02, le=1)
     """Part of the frame interval for which the shutter is open; a drop's speed is its length / exposure."""
-    width: float = Field(1.2, ge=0.1, le=12)
+    width: float = Field(default=1.2, ge=0.1, le=12)
     """Typical streak width in pixels; below 1 a streak is fainter, not narrower."""
-    depth: float = Field(2.5, ge=1, le=8)
+    depth: float = Field(default=2.5, ge=1, le=8)
     """Nearest over typical and typical over farthest size: 1 means that all drops are equally far."""
-    far: float = Field(1.5, ge=0, le=4)
+    far: float = Field(default=1.5, ge=0, le=4)
     """How much far drops outnumber near ones: the exponent p of the density of sizes, s^-p."""
-    opacity: float = Field(0.25, ge=0, le=1)
+    opacity: float = Field(default=0.25, ge=0, le=1)
     """Opacity of a typical streak; near ones are more, far ones less opaque."""
-    fade: float = Field(0.3, ge=0, le=1)
+    fade: float = Field(default=0.3, ge=0, le=1)
     """How much a streak fades from its head to its tail."""
-    focus: float = Field(0.6, ge=0, le=4)
+    focus: float = Field(default=0.6, ge=0, le=4)
     """Out-of-focus blur (sigma in pixels) of the drops nearest to the camera."""
-    softness: float = Field(0.4, ge=0, le=3)
+    softness: float = Field(default=0.4, ge=0, le=3)
     """Blur (sigma in pixels) of all rain: lens, scaling and compression."""
-    angle: float = Field(5.0, ge=-90, le=90)
+    angle: float = Field(default=5.0, ge=-90, le=90)
     """Direction of fall from the vertical; positive falls to the right. ±90 is a picture filmed sideways."""
-    spread: float = Field(1.5, ge=0, le=20)
+    spread: float = Field(default=1.5, ge=0, le=20)
     """Standard deviation of the drops' directions."""
-    crossing: float = Field(0.0, ge=-60, le=60)
+    crossing: float = Field(default=0.0, ge=-60, le=60)
     """Half of the drops fall in a direction turned by this much; 0 for one direction."""
-    gusts: float = Field(1.5, ge=0, le=20)
+    gusts: float = Field(default=1.5, ge=0, le=20)
     """Standard deviation of the slow swing of all directions over time."""
-    brightness: float = Field(0.85, ge=0, le=1)
+    brightness: float = Field(default=0.85, ge=0, le=1)
     """Luma of the light the streaks scatter (airlight), 0 black to 1 white."""
-    blueness: float = Field(0.01, ge=-0.1, le=0.1)
+    blueness: float = Field(default=0.01, ge=-0.1, le=0.1)
     """Tint of that light: added to U, half of it taken from V (chroma -0.5..0.5)."""
     blend: Literal["over", "add"] = "over"
     """`over`: streaks hide what is behind them. `add`: their light is added, as in Rain100L and Rain100H."""
-    mist: float = Field(0.0, ge=0, le=0.5)
+    mist: float = Field(default=0.0, ge=0, le=0.5)
     """Greatest opacity of the slowly moving veil."""
-    scale: float = Field(1.0, gt=0, le=16)
+    scale: float = Field(default=1.0, gt=0, le=16)
     """Pixels of the picture to one pixel of a 360-line picture."""
     frozen: bool = False
     """Rain that stands still: every frame gets the same streaks (a standing picture shown as a clip)."""
