@@ -94,7 +94,7 @@ class RainScene:
     def _lean(self) -> float:
         """The main direction from the axis along which rain falls, in degrees."""
         angle = self.settings.angle
-        return float(np.copysign(90, angle)) - angle if self._sideways else angle
+        return 90 - abs(angle) if self._sideways else angle
 
     def _radians(self) -> NDArray[np.float32]:
         angle = np.clip(self._turn + np.float32(self._lean() + self._swing), -70, 70)
