@@ -70,7 +70,7 @@ class RainScene:
         near = s.depth
         reach = s.length * s.scale * near * 1.3 + 2
         lean = min(np.sin(np.deg2rad(abs(self._lean()) + abs(s.crossing) + 2 * s.spread + 2 * s.gusts)), 1.0)
-        self._top, self._left = reach, reach * lean + 2 * near * s.width * s.scale
+        self._left = reach * lean + 2 * near * s.width * s.scale
         self._box = (height + reach, width + 2 * self._left)
         # A downpour (intensity 1) has 110 typical streaks per 100×100 reference pixels.
         area = self._box[0] * self._box[1] / (100 * s.scale) ** 2
