@@ -37,7 +37,7 @@ def psnr(image: NDArray, reference: NDArray) -> float:
 def ssim(image: Luma, reference: Luma) -> float:
     """Mean structural similarity of two (H, W) pictures in 0..255."""
     if min(image.shape) < SMALLEST:
-        raise ValueError(f"SSIM needs pictures of at least {SMALLEST}×{SMALLEST} pixels, not {image.shape[::-1]}")
+        raise ValueError(f"SSIM needs pictures of at least {SMALLEST}×{SMALLEST} pixels, not {_size(image)}")
     # Only pixels whose whole window lies inside the picture count, so that how the filter pads does not matter.
     x, y = np.asarray(image, np.float64), np.asarray(reference, np.float64)
     mean_x, mean_y = _window(x), _window(y)
@@ -95,5 +95,5 @@ class Scores:
         }
 
 
-def _size(image: RGB) -> str:
+def _size(image: NDArray) -> str:
     return f"{image.shape[1]}×{image.shape[0]}"
