@@ -1,0 +1,74 @@
+"""Leaky integrate-and-fire neurons that fire an integer number of spikes a step, with learnt leak and threshold.
+
+One step of one neuron with membrane potential v, input current x, leak β, threshold θ and at most D spikes:
+
+    h  = β·v + x                       charge
+    s  = clamp(round(h / θ), 0, D)     fire: an integer, sent as s binary spikes on spiking hardware
+    v' = h − s·θ                       soft reset (by subtraction)
+
+Sources: integer training / binary inference of spikes, "Integer-Valued Training and Spike-Driven Inference Spiking
+Neural Network for High-Performance and Energy-Efficient Object Detection" (ECCV 2024, eq. 5-8); learnt leak, "Incorporating
+Learnable Membrane Time Constant to Enhance Learning of Spiking Neural Networks" (ICCV 2021); soft reset, Rueckauer et
+al. 2017. The membrane is an argument and a result, never a buffer (design: the network step is a pure function).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class _IntegerSpike(torch.autograd.Function):
+    """round and clamp to 0..D forwards; backwards the rectangle surrogate: 1 where the neuron could fire, else 0."""
+
+    @staticmethod
+    def forward(ctx: Any, drive: Tensor, levels: int) -> Tensor:
+        ctx.save_for_backward((drive > -0.5) & (drive < levels + 0.5))
+        return torch.clamp(torch.round(drive), 0, levels)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (inside,) = ctx.saved_tensors
+        return grads[0] * inside, None
+
+
+def integer_spikes(drive: Tensor, levels: int) -> Tensor:
+    """Number of spikes for `drive` = potential / threshold; same shape and dtype, whole numbers in 0..levels."""
+    if torch.is_grad_enabled() and drive.requires_grad:
+        spikes: Tensor = _IntegerSpike.apply(drive, levels)  # type: ignore[no-untyped-call]
+        return spikes
+    return torch.clamp(torch.round(drive), 0, levels)
+
+
+class IntegerLIF(nn.Module):
+    """One step of integer LIF neurons, leak and threshold learnt a channel.
+
+    ``forward(current, potential)`` takes (N, C, H, W) and the potential of the same shape, or None for a neuron whose
+    membrane is not carried; it returns (spikes, new potential or None). Leak β = σ(leak_logit) in 0..1; threshold
+    θ = exp(log_threshold) > 0.
+    """
+
+    is_spiking = True
+
+    def __init__(self, channels: int, *, levels: int, carried: bool, leak: float = 0.25) -> None:
+        super().__init__()
+        self.levels = levels
+        self.carried = carried
+        self.channels = channels
+        self.log_threshold = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        if carried:
+            self.leak_logit = nn.Parameter(torch.logit(torch.full((1, channels, 1, 1), leak)))
+
+    def forward(self, current: Tensor, potential: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        charge = current
+        if self.carried and potential is not None:
+            charge = torch.addcmul(current, torch.sigmoid(self.leak_logit), potential)
+        spikes = integer_spikes(charge * torch.exp(-self.log_threshold), self.levels)
+        if not self.carried:
+            return spikes, None
+        return spikes, charge - spikes * torch.exp(self.log_threshold)
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, levels={self.levels}, carried={self.carried}"

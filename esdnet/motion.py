@@ -1,0 +1,92 @@
+"""Where each part of the picture was a frame ago: block matching, coarse to fine, and the warp of a state along it.
+
+A membrane that holds what is no longer there hurts (shared experiments: carrying costs up to 1.1 dB where the camera
+moves). So the past is moved to where its content is now before it is used. Nothing here is learnt and no gradient
+flows through the search: it is classical hierarchical block matching (as in video coding; e.g. Bierling 1988) with
+the sub-pixel step taken by a soft arg-min over the costs (as in GC-Net, ICCV 2017), written as plain tensor
+operations so that every runtime can compile it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class SearchLevel(NamedTuple):
+    """One size of the search, finest last. Sizes are of the half-size picture that the network works on."""
+
+    scale: int  # the pictures are averaged over scale × scale
+    radius: int  # displacements -radius..radius in pixels of that scale
+    block: int  # absolute differences are averaged over block × block before the window
+    window: int  # width of the box (in blocks) over which costs are compared
+
+
+LEVELS = (SearchLevel(4, 4, 1, 5), SearchLevel(2, 1, 2, 3), SearchLevel(1, 1, 2, 3))
+# Measured on dev/video_pairs (docs/experiments.md): reaches ±38 pixels of the full picture; finer windows find more.
+STAY_BIAS = 0.002  # cost (luma 0..1) added a pixel of displacement: noise and rain must not move a still picture
+TEMPERATURE = 0.004  # of the soft arg-min, luma 0..1
+
+
+def _box(cost: Tensor, window: int) -> Tensor:
+    cost = F.avg_pool2d(cost, (window, 1), 1, (window // 2, 0), count_include_pad=False)
+    return F.avg_pool2d(cost, (1, window), 1, (0, window // 2), count_include_pad=False)
+
+
+def _search(past: Tensor, present: Tensor, level: SearchLevel) -> Tensor:
+    """Displacement (N, 2, H, W) into `past` that explains `present` best, both (N, 1, H, W)."""
+    height, width = present.shape[-2:]
+    radius, side = level.radius, 2 * level.radius + 1
+    padded = F.pad(past, (radius, radius, radius, radius), mode="replicate")
+    cost = torch.cat(
+        [
+            (padded[:, :, dy : dy + height, dx : dx + width] - present).abs()
+            for dy in range(side)
+            for dx in range(side)
+        ],
+        dim=1,
+    )
+    if level.block > 1:
+        cost = F.avg_pool2d(cost, level.block, level.block)
+    cost = _box(cost, level.window)
+    steps = torch.arange(side * side, device=past.device)
+    offsets = torch.stack([steps % side - radius, steps // side - radius]).to(past.dtype)  # (2, K): x, y
+    cost = cost + STAY_BIAS * offsets.abs().amax(0).view(1, -1, 1, 1)
+    share = torch.softmax(cost * (-1.0 / TEMPERATURE), dim=1)
+    displacement = F.conv2d(share, offsets.view(2, -1, 1, 1))
+    if level.block > 1:
+        displacement = F.interpolate(displacement, size=(height, width), mode="bilinear")
+    return displacement
+
+
+def warp(picture: Tensor, flow: Tensor) -> Tensor:
+    """`picture` (N, C, H, W) sampled (bilinear, borders repeated) at each pixel + `flow` (N, 2, H, W), x then y."""
+    height, width = picture.shape[-2:]
+    xs = torch.arange(width, device=flow.device, dtype=flow.dtype).view(1, 1, width) + 0.5
+    ys = torch.arange(height, device=flow.device, dtype=flow.dtype).view(1, height, 1) + 0.5
+    grid = torch.stack([(xs + flow[:, 0]) * (2.0 / width) - 1.0, (ys + flow[:, 1]) * (2.0 / height) - 1.0], dim=-1)
+    return F.grid_sample(picture, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+@torch.no_grad()
+def estimate_motion(past: Tensor, present: Tensor, levels: tuple[SearchLevel, ...] = LEVELS) -> Tensor:
+    """Motion of the half-size luma `past` → `present`, both (N, 1, H, W) in 0..1, H and W multiples of 4.
+
+    Returns the flow (N, 2, H, W) in pixels, x then y, to be added to a pixel's place to find where it was.
+    """
+    flow: Tensor | None = None
+    before = 1
+    for level in levels:
+        old, new = (F.avg_pool2d(p, level.scale) if level.scale > 1 else p for p in (past, present))
+        if flow is None:
+            flow = _search(old, new, level)
+        else:
+            ratio = before / level.scale
+            flow = F.interpolate(flow, size=new.shape[-2:], mode="bilinear") * ratio
+            flow = flow + _search(warp(old, flow), new, level)
+        before = level.scale
+    assert flow is not None
+    return flow

@@ -1,0 +1,222 @@
+"""StreamNet: the spiking UNet for video. One step a frame, membrane potentials carried from frame to frame.
+
+It follows ESDNet ("Learning A Spiking Neural Network for Efficient Image Deraining", IJCAI 2024) where a single
+picture is concerned: spiking residual blocks of LIF → conv 3×3 → threshold-scaled batch norm in a three-level UNet
+whose output is the rain layer. It differs where the sequence is concerned:
+
+* It works at half size on YUV 4:2:0 as cameras and codecs deliver it (`planes.py`): a quarter of the pixels, no colour
+  conversion.
+* Neurons fire integers (`integer_lif.py`); those at the carried levels keep their membrane from frame to frame.
+* The read-out neurons do not fire. Each is a leaky integrator whose potential *is* the clean picture:
+
+      V[t] = (1 − g)·I[t] + g·A(V[t−1]),     I = rainy − rain
+
+  with a leak g in 0..1 that the network computes for every pixel and channel from the present and the past, and A, the
+  alignment of the past with the present (`motion.py`). Where little moves, g rises and rain that comes and goes
+  averages out of the potential; where the past does not fit, g falls and the network works as on a single picture. An
+  input-dependent leak is what gated LIF neurons learn (GLIF, NeurIPS 2022); a non-firing leaky read-out is common in
+  spiking regression (e.g. Bellec et al., NeurIPS 2018).
+
+`step` is pure: frame and state in, frame and state out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from esdnet.errors import ModelError
+from esdnet.integer_lif import IntegerLIF
+from esdnet.motion import estimate_motion, warp
+from esdnet.planes import CHANNELS, luma
+from esdnet.state import MembraneState
+
+STRIDE = 4  # of the packed, half-size picture; 8 of the full one
+_DIFFERENCE_GAIN = 4.0  # brings present − past (mostly below 0.2) to the scale of the picture at the stem
+_AGE_STEP = 0.5  # the age of the memory goes 0, 0.5, 0.75 … → 1
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """Shape of a StreamNet. JSON-able; kept in the metadata of its weights."""
+
+    dims: tuple[int, int, int] = (24, 48, 96)  # channels at half, quarter and eighth size
+    encoder_blocks: tuple[int, int, int] = (1, 1, 2)
+    decoder_blocks: tuple[int, int] = (1, 1)  # at quarter, at half size
+    spike_levels: int = 4  # D, spikes a step at most
+    carried_levels: tuple[int, ...] = (2, 3)  # 1 half, 2 quarter, 3 eighth size
+    attention: bool = True  # channel attention after each block
+    align: bool = True  # move the past along the motion before it is used
+    carry_picture: bool = True  # read-out neurons keep their potential
+
+    def __post_init__(self) -> None:
+        for name in ("dims", "encoder_blocks", "decoder_blocks", "carried_levels"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if min(self.dims) < 1 or len(self.dims) != 3 or len(self.encoder_blocks) != 3 or len(self.decoder_blocks) != 2:
+            raise ValueError("a StreamNet has three dims, three encoder and two decoder block counts")
+
+
+class _SpikeConv(nn.Module):
+    """Spike convolution unit: LIF → conv → threshold-scaled batch norm (tdBN, Zheng et al., AAAI 2021).
+
+    tdBN starts with a weight of α times the threshold, so that currents arrive on the scale of the firing threshold.
+    """
+
+    def __init__(self, cin: int, cout: int, config: StreamConfig, level: int, *, kernel: int = 3, stride: int = 1,
+                 gain: float = 1.0) -> None:  # fmt: skip
+        super().__init__()
+        self.lif = IntegerLIF(cin, levels=config.spike_levels, carried=level in config.carried_levels)
+        self.conv = nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(cout, momentum=0.02)
+        nn.init.constant_(self.norm.weight, gain)
+
+    def forward(self, x: Tensor, potential: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        spikes, potential = self.lif(x, potential)
+        return self.norm(self.conv(spikes)), potential
+
+
+class _ChannelAttention(nn.Module):
+    """Scales each channel by twice the sigmoid of an MLP over its average: 1 at the start."""
+
+    def __init__(self, channels: int, reduction: int = 8) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, max(4, channels // reduction), 1)
+        self.excite = nn.Conv2d(max(4, channels // reduction), channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean(dim=(2, 3), keepdim=True)
+        return x * (2.0 * torch.sigmoid(self.excite(F.relu(self.squeeze(mean)))))
+
+
+class _Block(nn.Module):
+    """Spiking residual block: two spike convolution units beside the identity."""
+
+    def __init__(self, dim: int, config: StreamConfig, level: int) -> None:
+        super().__init__()
+        self.first = _SpikeConv(dim, dim, config, level)
+        self.second = _SpikeConv(dim, dim, config, level, gain=0.2)
+        self.attention = _ChannelAttention(dim) if config.attention else nn.Identity()
+
+    def forward(self, x: Tensor, run: _Run) -> Tensor:
+        return x + self.attention(run(self.second, run(self.first, x)))
+
+
+class _Run:
+    """One step's walk through the membranes: hands each spiking unit its potential and gathers the new ones."""
+
+    def __init__(self, state: MembraneState, names: dict[nn.Module, str]) -> None:
+        self._state, self._names = state, names
+        self.potentials: dict[str, Tensor] = {}
+
+    def __call__(self, unit: nn.Module, x: Tensor) -> Tensor:
+        name = self._names.get(unit)
+        out, potential = unit(x, self._state[name] if name else None)
+        if name:
+            self.potentials[name] = potential
+        return out  # type: ignore[no-any-return]
+
+
+class StreamNet(nn.Module):
+    """See the module's text. Frames are packed YUV 4:2:0, (N, 6, H/2, W/2), H/2 and W/2 multiples of `STRIDE`."""
+
+    def __init__(self, config: StreamConfig = StreamConfig()) -> None:
+        super().__init__()
+        self.config = config
+        d1, d2, d3 = config.dims
+        e1, e2, e3 = config.encoder_blocks
+
+        def blocks(count: int, dim: int, level: int) -> nn.ModuleList:
+            return nn.ModuleList(_Block(dim, config, level) for _ in range(count))
+
+        self.stem = nn.Conv2d(2 * CHANNELS + 1, d1, 3, padding=1, bias=False)
+        self.stem_norm = nn.BatchNorm2d(d1, momentum=0.02)
+        self.encoder1, self.encoder2, self.encoder3 = blocks(e1, d1, 1), blocks(e2, d2, 2), blocks(e3, d3, 3)
+        self.down1 = _SpikeConv(d1, d2, config, 1, stride=2)
+        self.down2 = _SpikeConv(d2, d3, config, 2, stride=2)
+        self.up3 = _SpikeConv(d3, d2, config, 3, kernel=1)
+        self.up2 = _SpikeConv(d2, d1, config, 2, kernel=1)
+        self.decoder2, self.decoder1 = blocks(config.decoder_blocks[0], d2, 2), blocks(config.decoder_blocks[1], d1, 1)
+        self.head = nn.Conv2d(d1, 2 * CHANNELS, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        with torch.no_grad():
+            nn.init.normal_(self.head.weight[:CHANNELS], std=1e-3)
+            self.head.bias[CHANNELS:] = -3.0  # type: ignore[index]  # trust the present until taught otherwise
+        self._names = {
+            module: name
+            for name, module in self.named_modules()
+            if isinstance(module, _SpikeConv) and module.lif.carried
+        }
+
+    def initial_state(self, streams: int, height: int, width: int, *, device: torch.device | str | None = None,
+                      dtype: torch.dtype | None = None) -> MembraneState:  # fmt: skip
+        """Zeros for `streams` streams of packed size `height` × `width` (half of the picture's)."""
+        if height % STRIDE or width % STRIDE:
+            raise ModelError(f"packed size {width}×{height} is no multiple of {STRIDE}: pad the frame first")
+        like = self.stem.weight
+        device, dtype = device or like.device, dtype or like.dtype
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self.config.carry_picture:
+            shapes["picture"] = (streams, CHANNELS, height, width)
+            shapes["age"] = (streams, 1, 1, 1)
+        for name, level, dim in self._membranes():
+            scale = 2 ** (level - 1)
+            shapes[name] = (streams, dim, height // scale, width // scale)
+        return MembraneState({name: torch.zeros(shape, device=device, dtype=dtype) for name, shape in shapes.items()})
+
+    def _membranes(self) -> list[tuple[str, int, int]]:
+        """(name, level, channels) of every carried layer of neurons, in the order of the state."""
+        levels = {"encoder1": 1, "decoder1": 1, "down1": 1, "encoder2": 2, "decoder2": 2, "down2": 2, "up2": 2}
+        return [(name, levels.get(name.partition(".")[0], 3), module.lif.channels)  # type: ignore[union-attr,misc]
+                for module, name in self._names.items()]  # fmt: skip
+
+    def step(self, frame: Tensor, state: MembraneState) -> tuple[Tensor, MembraneState]:
+        """One frame of each stream: rainy packed (N, 6, H/2, W/2) and state → derained, same shape, and new state.
+
+        The output is not clamped. The potentials of the returned state belong to this frame.
+        """
+        kept: dict[str, Tensor] = {}
+        if self.config.carry_picture:
+            age = state["age"]
+            past = state["picture"]
+            if self.config.align:
+                past = warp(past, estimate_motion(luma(past), luma(frame)).to(past.dtype))
+            past = torch.where(age > 0, past, frame)
+            kept["age"] = age + (1.0 - age) * _AGE_STEP
+        else:
+            past, age = frame, torch.zeros_like(frame[:, :1, :1, :1])
+        present = torch.cat([frame[:, :4] - 0.5, frame[:, 4:] * 2.0], dim=1)
+        inputs = torch.cat([present, (frame - past) * _DIFFERENCE_GAIN, age.expand_as(frame[:, :1])], dim=1)
+
+        run = _Run(state, self._names)
+        x1 = self.stem_norm(self.stem(inputs))
+        x1 = self._through(self.encoder1, x1, run)
+        x2 = self._through(self.encoder2, run(self.down1, x1), run)
+        x3 = self._through(self.encoder3, run(self.down2, x2), run)
+        x2 = x2 + F.interpolate(run(self.up3, x3), scale_factor=2.0, mode="bilinear")
+        x2 = self._through(self.decoder2, x2, run)
+        x1 = x1 + F.interpolate(run(self.up2, x2), scale_factor=2.0, mode="bilinear")
+        x1 = self._through(self.decoder1, x1, run)
+
+        rain, leak = self.head(x1).chunk(2, dim=1)
+        current = frame - rain
+        picture = current
+        if self.config.carry_picture:
+            picture = torch.lerp(current, past, torch.sigmoid(leak))
+            kept["picture"] = picture
+        return picture, MembraneState({**kept, **{name: run.potentials[name] for name in self._names.values()}})
+
+    @staticmethod
+    def _through(blocks: nn.ModuleList, x: Tensor, run: _Run) -> Tensor:
+        for block in blocks:
+            x = block(x, run)
+        return x
+
+    def forward(self, frame: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """`step` with the state as positional tensors, for export: (frame, *state) → (frame, *state)."""
+        state = self.initial_state(1, STRIDE, STRIDE, device="meta").with_tensors(tensors)
+        picture, state = self.step(frame, state)
+        return picture, *state.tensors()

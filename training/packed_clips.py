@@ -1,0 +1,82 @@
+"""Clean clips decoded once into memory-mapped arrays of packed YUV 4:2:0, so that training never waits for a codec.
+
+An array is (frames, 6, H/2, W/2) uint8 in limited range (the layout of `esdnet.planes`). It is kept in a cache folder
+under a name made from the clip's path, size, time of change and the height asked for, and is written beside itself and
+renamed, so that two runs may prepare the same clip at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+from av.video.reformatter import ColorRange
+from numpy.typing import NDArray
+
+Packed = NDArray[np.uint8]
+
+CLIP_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".ts", ".mpg"})
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
+MAX_FRAMES = 600
+
+
+class DataError(Exception):
+    """Training data that cannot be used; the text says which file and what to do."""
+
+
+def files_in(folder: str | Path, suffixes: frozenset[str]) -> list[Path]:
+    """All files below `folder` (or the file itself) with one of `suffixes`, sorted. DataError where there is none."""
+    root = Path(folder).expanduser()
+    if not root.exists():
+        raise DataError(f"{root}: no such folder of training data; correct the path in the YAML")
+    found = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.suffix.lower() in suffixes)
+    if not found:
+        raise DataError(f"{root}: holds none of {', '.join(sorted(suffixes))}")
+    return found
+
+
+def pack_frame(frame: av.VideoFrame) -> Packed:
+    """A yuv420p frame of even size → (6, H/2, W/2), phases of luma first."""
+    planes = frame.to_ndarray()
+    height, width = frame.height, frame.width
+    y = planes[:height]
+    chroma = planes[height:].reshape(2, height // 2, width // 2)
+    return np.stack([y[0::2, 0::2], y[0::2, 1::2], y[1::2, 0::2], y[1::2, 1::2], chroma[0], chroma[1]])
+
+
+def packed_clip(path: Path, cache: Path, max_height: int) -> Packed:
+    """The clip as a memory-mapped packed array, no taller than `max_height` lines. DataError where it has no frames."""
+    stat = path.stat()
+    key = hashlib.sha256(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{max_height}".encode()).hexdigest()[:16]
+    target = cache / f"{path.stem}-{key}.npy"
+    if not target.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        frames = _decode(path, max_height)
+        partial = target.with_suffix(f".{os.getpid()}.part")
+        with partial.open("wb") as file:
+            np.save(file, frames)
+        os.replace(partial, target)
+    loaded: Packed = np.load(target, mmap_mode="r")
+    return loaded
+
+
+def _decode(path: Path, max_height: int) -> Packed:
+    frames: list[Packed] = []
+    try:
+        with av.open(str(path)) as container:
+            for frame in container.decode(video=0):
+                scale = min(1.0, max_height / frame.height)
+                width, height = (int(round(side * scale / 16)) * 16 for side in (frame.width, frame.height))
+                small = frame.reformat(width, height, "yuv420p", dst_color_range=ColorRange.MPEG, interpolation="AREA")
+                frames.append(pack_frame(small))
+                if len(frames) == MAX_FRAMES:
+                    break
+    except (av.error.FFmpegError, IndexError) as error:
+        raise DataError(f"{path}: cannot be read as a video ({error})") from error
+    if len(frames) < 2:
+        raise DataError(f"{path}: has {len(frames)} frames; a clip needs at least 2")
+    return np.stack(frames)
