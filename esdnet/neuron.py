@@ -41,7 +41,7 @@ class _Heaviside(torch.autograd.Function):
 def _spike(x: Tensor, derivative: Callable[[Tensor], Tensor]) -> Tensor:
     # Without a gradient to compute, a plain comparison: exporters and compilers then see no custom function.
     if torch.is_grad_enabled() and x.requires_grad:
-        spikes: Tensor = _Heaviside.apply(x, derivative)
+        spikes: Tensor = _Heaviside.apply(x, derivative)  # type: ignore[no-untyped-call]
         return spikes
     return (x >= 0).to(x.dtype)
 
