@@ -105,26 +105,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "_DERAIN_COMPLETE" in os.environ:
         command.main(args, prog_name="derain")
     try:
+        code = _call(command, args)
+        sys.stdout.flush()  # here, where it can be noticed that the reader has gone
+        return code
+    except Exception as error:
+        return _explain(error, args)
+
+
+def _call(command: Any, args: list[str]) -> int:
+    """Run the command; an exit code for the ways of ending that are not errors."""
+    try:
         with command.make_context("derain", args) as context:
             command.invoke(context)
-        sys.stdout.flush()
     except typer.Exit as stop:
         return stop.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 130)
-    except BrokenPipeError as error:
-        if _reader_left():
-            return 1
-        return _unexpected(error)
-    except UsageError as error:
-        return _fail(str(error), 2)
-    except Exception as error:
-        return _explain(error, args)
     return 0
 
 
 def _explain(error: Exception, args: list[str]) -> int:
     """One line and an exit code for what a command raised."""
+    if isinstance(error, BrokenPipeError) and _reader_left():
+        return 1
+    if isinstance(error, UsageError):
+        return _fail(str(error), 2)
     esdnet_errors = sys.modules.get("esdnet.errors")  # not there: then nobody can have raised a ModelError
     if isinstance(error, DerainError) or (esdnet_errors and isinstance(error, esdnet_errors.ModelError)):
         return _fail(str(error), 1)
@@ -144,12 +149,8 @@ def _explain(error: Exception, args: list[str]) -> int:
                 f"pip install 'derain[{EXTRAS[module]}]'",
                 1,
             )
-    return _unexpected(error)
-
-
-def _unexpected(error: Exception) -> int:
-    text = f"{type(error).__name__}: {error}"
-    return _fail(f"internal error: {text} (run with --debug to see where, and please report it)", 1)
+    said = f"{type(error).__name__}: {error}"
+    return _fail(f"internal error: {said} (run with --debug to see where, and please report it)", 1)
 
 
 def _fail(text: str, code: int) -> int:

@@ -1,0 +1,26 @@
+"""Fixtures of every test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Derain = Callable[..., "subprocess.CompletedProcess[str]"]
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def derain(tmp_path: Path) -> Derain:
+    """`derain(*args)`: the command line in a process of its own, run in this test's folder and with a time limit."""
+
+    def call(*args: str | Path, timeout: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pipeline", *map(str, args)]
+        env = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "100"} | environment
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=timeout)
+
+    return call
