@@ -32,6 +32,7 @@ class StreamInfo(msgspec.Struct, frozen=True, kw_only=True):
     duration: float | None = None  # seconds, where known
     sample_aspect_ratio: Rational | None = None
     rotation: int = 0  # degrees of the display matrix, counter-clockwise
+    display_matrix: tuple[int, ...] | None = None  # its nine numbers (AV_PKT_DATA_DISPLAYMATRIX), which also tell flips
     color_range: int = 0  # AVCOL_RANGE_*: 1 limited (MPEG), 2 full (JPEG)
     color_primaries: int = 2
     color_trc: int = 2

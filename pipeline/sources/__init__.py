@@ -1,0 +1,29 @@
+"""Where frames come from: `open_source(path)` gives the right `Source` for what the path names."""
+
+from __future__ import annotations
+
+import os
+
+from pipeline.errors import UsageError
+from pipeline.sources.source import Source
+
+__all__ = ["Source", "open_source"]
+
+
+def open_source(path: str, *, threads: int = 0, partial: bool = False) -> Source:
+    """Open a video file.
+
+    Args:
+        path: The file.
+        threads: Decoder threads; 0 lets FFmpeg take one per core.
+        partial: Decode a file whose end is missing as far as it goes, instead of refusing it.
+
+    Raises:
+        DerainError: It cannot be read; the text says why and what to do.
+        UsageError: It is a network address.
+    """
+    if "://" in path and not os.path.exists(path):
+        raise UsageError(f"{path}: is a network address; this command reads files and folders")
+    from pipeline.sources.file import FileSource
+
+    return FileSource(path, threads=threads, partial=partial)

@@ -1,0 +1,162 @@
+"""All that a source file holds besides the video that is derained: audio, subtitles, cover art, data, attachments
+(copied packet by packet), chapters and metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from math import lcm
+from typing import TYPE_CHECKING
+
+from pipeline.sinks.containers import HAS_CHAPTERS, ISO, refusal
+from pipeline.sinks.timeline import Timeline
+from pipeline.sources.streams import ignore, is_ignored, main_video, open_container, reading
+
+if TYPE_CHECKING:
+    from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
+    from av.stream import Stream
+
+_MADE_BY_THE_MUXER = {"major_brand", "minor_version", "compatible_brands", "encoder"}
+_OF_THE_OLD_CODING = ("encoder", "vendor_id", "bps", "duration", "number_of_frames", "number_of_bytes", "_statistics_")
+_WELL_KNOWN = {
+    *("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright", "grouping"),
+    *("lyrics", "description", "synopsis", "show", "episode_id", "network", "keywords", "episode_sort", "track"),
+    *("season_number", "media_type", "hd_video", "gapless_playback", "compilation", "disc", "creation_time"),
+    *("encoding_tool", "location", "timecode"),
+}
+"""Keys the MP4 muxer stores without being asked to store others too."""
+
+
+class Companions:
+    """The rest of one source file, on its way into one output.
+
+    The source is opened a second time here, and of it only the streams that are copied are read.
+
+    Args:
+        source: Path of the file the frames come from.
+        muxer: FFmpeg's name of the output's container.
+        warnings: Where to tell what is left out or changed.
+    """
+
+    def __init__(self, source: str, muxer: str, warnings: list[str]) -> None:
+        self._warnings = warnings
+        self._source = source
+        self._muxer = muxer
+        self._input: InputContainer = open_container(source, partial=True)
+        try:
+            self._video = main_video(self._input, source)
+            ignore(self._video)
+            self._copied = [stream for stream in self._input.streams if self._is_wanted(stream)]
+        except BaseException:
+            self._input.close()
+            raise
+        self._outputs: dict[int, Stream] = {}
+        self._timelines: dict[int, Timeline] = {}
+        self._output: OutputContainer | None = None
+        self._packets: Iterator[Packet[Stream]] = iter(())
+        self._waiting: Packet[Stream] | None = None
+
+    def muxer_options(self) -> dict[str, str]:
+        """Options the output has to be opened with so that it can hold what is copied exactly."""
+        if self._muxer not in ISO:
+            return {}
+        # Edit lists count in the movie's timescale; one that fits every stream keeps start times exact.
+        bases = [s.time_base for s in (self._video, *self._copied) if s.time_base]
+        timescale = lcm(*(base.denominator for base in bases))
+        options = {"movie_timescale": str(timescale if timescale < 2**31 else bases[0].denominator)}
+        if set(self._metadata()) - _WELL_KNOWN:
+            options["movflags"] = "use_metadata_tags"
+        return options
+
+    def add_before_video(self, output: OutputContainer) -> None:
+        """Add the streams that come before the video in the source, so that the order stays."""
+        self._output = output
+        self._add(stream for stream in self._copied if stream.index < self._video.index)
+
+    def add_after_video(self, output: OutputContainer, video: Stream) -> None:
+        """Add the other streams, and give the output and its video their metadata and chapters."""
+        self._add(stream for stream in self._copied if stream.index > self._video.index)
+        output.metadata.update(self._metadata())
+        video.metadata.update(
+            {key: value for key, value in self._video.metadata.items() if not _is_of_coding(key.lower())}
+        )
+        video.disposition = self._video.disposition
+        chapters = self._input.chapters()
+        if chapters and self._muxer in HAS_CHAPTERS:
+            output.set_chapters(chapters)
+        elif chapters:
+            self._warnings.append(f"{len(chapters)} chapters are left out: {self._muxer} cannot hold chapters")
+        moving = [stream for stream in self._copied if stream.type != "attachment"]
+        if moving:
+            self._packets = self._input.demux(*moving)
+            self._waiting = self._next()
+
+    def copy_until(self, seconds: Fraction | None) -> None:
+        """Copy the packets that are to be decoded up to this moment; None copies all that are left."""
+        assert self._output is not None
+        while self._waiting is not None:
+            packet = self._waiting
+            if seconds is not None and packet.dts is not None and packet.dts * packet.time_base > seconds:
+                return
+            self._mux(packet)
+            self._waiting = self._next()
+
+    def close(self) -> None:
+        for index, timeline in self._timelines.items():
+            if timeline.moved:
+                stream = self._input.streams[index]
+                self._warnings.append(
+                    f"{stream.type} stream {index}: {timeline.moved} timestamps did not rise and were moved"
+                )
+        self._timelines = {}
+        self._waiting = None
+        self._input.close()
+
+    def _is_wanted(self, stream: Stream) -> bool:
+        if stream.index == self._video.index:
+            return False
+        if stream.type == "data" and is_ignored(stream):
+            return False  # QuickTime's chapter titles, which the demuxer has turned into chapters
+        reason = refusal(self._muxer, stream)
+        if reason:
+            ignore(stream)
+            self._warnings.append(f"{stream.type} stream {stream.index} is left out: {reason}")
+        return not reason
+
+    def _add(self, streams: Iterator[Stream]) -> None:
+        assert self._output is not None
+        for stream in streams:
+            added = self._output.add_stream_from_template(stream)
+            added.metadata.update({k: v for k, v in stream.metadata.items() if k.lower() != "duration"})
+            added.disposition = stream.disposition
+            self._outputs[stream.index] = added
+            self._timelines[stream.index] = Timeline(strict=stream.type in ("audio", "video"))
+
+    def _metadata(self) -> dict[str, str]:
+        return {k: v for k, v in self._input.metadata.items() if k.lower() not in _MADE_BY_THE_MUXER}
+
+    def _next(self) -> Packet[Stream] | None:
+        with reading(self._source):
+            for packet in self._packets:
+                if packet.size:  # the last packets are empty: they tell decoders to flush
+                    return packet
+        return None
+
+    def _mux(self, packet: Packet[Stream]) -> None:
+        assert self._output is not None
+        index = packet.stream_index
+        if packet.dts is None:
+            packet.dts = packet.pts
+        if packet.dts is not None:
+            placed = self._timelines[index].place(packet.dts, packet.duration or 0)
+            if packet.pts is not None:
+                packet.pts += placed - packet.dts
+            packet.dts = placed
+        packet.stream = self._outputs[index]
+        self._output.mux_one(packet)
+
+
+def _is_of_coding(key: str) -> bool:
+    """Whether metadata of the video stream tells of the coding that is replaced."""
+    return key.startswith(_OF_THE_OLD_CODING)

@@ -1,0 +1,214 @@
+"""Video files: the frames encoded, everything else of the source copied beside them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from pipeline.errors import DerainError
+from pipeline.frame import Frame, StreamInfo
+from pipeline.sinks import containers
+from pipeline.sinks.companions import Companions
+from pipeline.sinks.feeding import Feeder
+from pipeline.sinks.options import EncodeOptions, encoder_settings
+from pipeline.sinks.sink import Sink
+from pipeline.sinks.temporary import check_destination, put_in_place, remove, temporary_beside, writing
+from pipeline.sinks.timeline import Timeline
+
+if TYPE_CHECKING:
+    from av.container import OutputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+_ASSUMED_RATE = Fraction(25)
+"""Frames a second told to an encoder's rate control where the source does not know its own."""
+
+
+class FileSink(Sink):
+    """Encodes frames into a file.
+
+    Timestamps come out as they went in: the stream gets the source's time base, and where the container has another
+    clock (1 ms in Matroska, 1/90000 s in MPEG-TS) they are rounded to it and `warnings` says so.
+
+    Args:
+        destination: The file; its ending chooses the container.
+        info: The stream, as its source describes it.
+        options: How to encode.
+        source: The file whose audio, subtitles, chapters, metadata … are copied; "" or a folder for none.
+
+    Raises:
+        UsageError: Codec, quality and container do not fit each other.
+        DerainError: The destination exists or cannot be written.
+    """
+
+    def __init__(self, destination: str, info: StreamInfo, options: EncodeOptions, source: str) -> None:
+        super().__init__(destination)
+        self._muxer = containers.format_of(destination)
+        self._settings = encoder_settings(options, info.pixel_format, info.width, info.height)
+        containers.check_codec(destination, self._settings.codec)
+        check_destination(destination, options.overwrite)
+        self._options = options
+        self._info = info
+        self._timeline = Timeline()
+        self._durations: dict[int, int] = {}
+        self._inexact = False
+        self._companions = Companions(source, self._muxer, self.warnings) if source and os.path.isfile(source) else None
+        self._temporary = temporary_beside(destination)
+        self._output: OutputContainer | None = None
+        try:
+            self._open()
+        except BaseException:
+            self.abort()
+            raise
+
+    def _open(self) -> None:
+        import av
+
+        info = self._info
+        with writing(self.destination):
+            os.close(os.open(self._temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            self._output = av.open(
+                f"file:{self._temporary}", "w", format=self._muxer, container_options=self._muxer_options()
+            )
+            if self._companions:
+                self._companions.add_before_video(self._output)
+            self._stream = self._add_video(self._output)
+            self._feeder = Feeder(info, self._stream)
+            if self._companions:
+                self._companions.add_after_video(self._output, self._stream)
+            self._output.start_encoding()
+        if info.display_matrix and self._muxer not in containers.ROTATES:
+            self.warnings.append(f"{self._muxer} cannot hold the rotation of {info.rotation} degrees; it is left out")
+        if self._settings.pixel_format == "yuv444p":
+            self.warnings.append(
+                f"{info.width}x{info.height} is odd, which {self._settings.codec} has no 4:2:0 for: encoded as 4:4:4"
+            )
+
+    def _muxer_options(self) -> dict[str, str]:
+        options = self._companions.muxer_options() if self._companions else {}
+        if self._muxer in containers.ISO:
+            options["video_track_timescale"] = str(self._time_base.denominator)
+            options.setdefault("movie_timescale", str(self._time_base.denominator))
+        elif self._muxer == "mpegts":
+            options["mpegts_copyts"] = "1"
+        return options
+
+    @property
+    def _time_base(self) -> Fraction:
+        """The clock frames are encoded by. AVI has no timestamps: its clock ticks once a frame."""
+        if self._muxer == "avi":
+            return 1 / self._rate
+        return Fraction(*self._info.time_base)
+
+    @property
+    def _rate(self) -> Fraction:
+        return Fraction(*self._info.average_rate) if self._info.average_rate else _ASSUMED_RATE
+
+    def _add_video(self, output: OutputContainer) -> VideoStream:
+        from av.codec.context import Flags
+        from av.video.stream import VideoStream
+
+        info, settings = self._info, self._settings
+        encoder_options = dict(settings.options)
+        if info.chroma_location:
+            from pipeline.colour import CHROMA_LOCATIONS
+
+            encoder_options["chroma_sample_location"] = CHROMA_LOCATIONS[info.chroma_location]
+        if self._muxer == "avi":
+            encoder_options["bf"] = "0"  # AVI knows no order but that of decoding
+        stream = output.add_stream(settings.codec, rate=self._rate, options=encoder_options)
+        assert isinstance(stream, VideoStream)
+        context = stream.codec_context
+        context.width, context.height, context.pix_fmt = info.width, info.height, settings.pixel_format
+        context.time_base = stream.time_base = self._time_base
+        context.flags |= Flags.frame_duration
+        context.thread_count = self._options.threads
+        context.thread_type = "AUTO"  # PyAV's own default makes x264 cut frames in slices
+        if info.sample_aspect_ratio:
+            context.sample_aspect_ratio = Fraction(*info.sample_aspect_ratio)
+        context.color_range = info.color_range
+        context.color_primaries = info.color_primaries
+        context.color_trc = info.color_trc
+        context.colorspace = info.colorspace
+        if info.display_matrix:
+            stream.set_display_matrix(info.display_matrix)
+        elif info.rotation:
+            stream.set_display_rotation(info.rotation)
+        return stream
+
+    def write(self, frame: Frame) -> None:
+        try:
+            with writing(self.destination):
+                self._write(frame)
+        except BaseException:
+            self.abort()
+            raise
+
+    def _write(self, frame: Frame) -> None:
+        if self._output is None:
+            raise DerainError(f"{self.destination}: is closed already")
+        header = frame.header
+        scale = Fraction(*self._info.time_base) / self._time_base
+        exact = header.pts * scale
+        self._inexact |= exact.denominator != 1 or (exact * self._time_base / _fraction(self._stream)).denominator != 1
+        duration = round(header.duration * scale) or max(1, round(1 / (self._rate * self._time_base)))
+        pts = self._timeline.place(round(exact), duration)
+        self._durations[pts] = duration
+        encodable = self._feeder.feed(frame, self.warnings)
+        encodable.pts, encodable.time_base, encodable.duration = pts, self._time_base, duration
+        self._mux(self._stream.encode(encodable))
+        self.frames += 1
+
+    def _mux(self, packets: list[Packet[VideoStream]]) -> None:
+        assert self._output is not None
+        for packet in packets:
+            if packet.pts is not None:
+                packet.duration = self._durations.pop(packet.pts, packet.duration)
+            if self._companions and packet.dts is not None:
+                self._companions.copy_until(packet.dts * self._time_base)
+            self._output.mux_one(packet)
+
+    def close(self) -> None:
+        if self._output is None:
+            return
+        try:
+            if not self.frames:
+                raise DerainError(f"{self.destination}: no frame arrived, so there is nothing to write")
+            with writing(self.destination):
+                self._mux(self._stream.encode(None))
+                if self._companions:
+                    self._companions.copy_until(None)
+                self._output.close()
+                put_in_place(self._temporary, self.destination, self._options.overwrite)
+        except BaseException:
+            self.abort()
+            raise
+        self._output = None
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._companions:
+            self._companions.close()
+        if self._timeline.moved:
+            self.warnings.append(f"{self._timeline.moved} frames had a pts that did not rise; they were moved")
+        if self._inexact:
+            self.warnings.append(f"{self._muxer} has a coarser clock than the source: pts are rounded to it")
+
+    def abort(self) -> None:
+        import av.error
+
+        output, self._output = self._output, None
+        if output is not None:
+            with suppress(av.error.FFmpegError, OSError, ValueError):  # whoever gave up tells why
+                output.close()
+        if self._companions:
+            self._companions.close()
+        if hasattr(self, "_temporary") and output is not None:
+            remove(self._temporary)
+
+
+def _fraction(stream: VideoStream) -> Fraction:
+    assert stream.time_base is not None
+    return Fraction(stream.time_base.numerator, stream.time_base.denominator)

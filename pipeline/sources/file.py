@@ -1,0 +1,195 @@
+"""Video files: anything FFmpeg's libraries in PyAV can read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from pipeline.colour import BT709, FULL, LIMITED, chroma_location
+from pipeline.errors import DerainError
+from pipeline.frame import Frame, FrameHeader, Rational, StreamInfo
+from pipeline.pixels import carried_format, is_rgb, loss, pack
+from pipeline.sources.source import Source
+from pipeline.sources.streams import ignore, main_video, open_container, reading
+
+if TYPE_CHECKING:
+    import av
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+
+class FileSource(Source):
+    """The video stream of a file, decoded.
+
+    The first frame is decoded on opening, because only it tells rotation and colour for certain (and because a file
+    none of whose frames decode should fail at once).
+
+    A frame without a pts (raw streams, some AVI) takes its decoding timestamp if that lies after the frame before,
+    else it follows the frame before by that one's duration.
+
+    Args:
+        path: The file.
+        threads: Decoder threads; 0 lets FFmpeg take one per core.
+        partial: Decode a file whose end is missing as far as it goes, instead of refusing it.
+
+    Raises:
+        DerainError: Missing, empty, cut short, no video, or no frame of it decodes.
+    """
+
+    def __init__(self, path: str, *, threads: int = 0, partial: bool = False) -> None:
+        super().__init__()
+        self.path = path
+        self._container = open_container(path, partial)
+        try:
+            self._stream = main_video(self._container, path)
+            self._location = chroma_location(self._container, self._stream)
+            for stream in self._container.streams:
+                if stream.index != self._stream.index:
+                    ignore(stream)
+            self._stream.thread_type = "AUTO"
+            self._stream.codec_context.thread_count = threads
+            self._decoded = self._decode()
+            first = next(self._decoded, None)
+            if first is None:
+                raise DerainError(f"{path}: not one frame of its video could be decoded; it is damaged or not complete")
+            self._first: av.VideoFrame | None = first
+            self.info = _describe(self._stream, first, self._container.duration, self._location)
+        except BaseException:
+            self._container.close()
+            raise
+        lost = loss(first.format.name)
+        if lost:
+            self.warnings.append(f"{path}: {first.format.name} is read as {self.info.pixel_format}: {lost}")
+
+    def __iter__(self) -> Iterator[Frame]:
+        full_range = self.info.color_range == FULL
+        step = self._usual_step()
+        previous: int | None = None
+        duration = step
+        frame, self._first = self._first, None
+        index = 0
+        while frame is not None:
+            pts = frame.pts
+            if pts is None:
+                pts = _missing_pts(frame.dts, previous, duration, self._stream.start_time or 0)
+            if previous is not None and pts <= previous:
+                self.repeated_pts += 1
+            duration = frame.duration or step
+            header = FrameHeader(
+                index=index,
+                pts=pts,
+                width=frame.width,
+                height=frame.height,
+                pixel_format=carried_format(frame.format.name),
+                duration=frame.duration,
+                interlaced=frame.interlaced_frame,
+            )
+            yield Frame(header, pack(frame, full_range))
+            previous, index = pts, index + 1
+            frame = next(self._decoded, None)
+
+    def close(self) -> None:
+        self._first = None
+        self._container.close()
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        """Frames in presentation order. What does not decode is counted; only the file system's errors end it."""
+        import av.error
+
+        packets = self._container.demux(self._stream)
+        while True:
+            with reading(self.path):
+                try:
+                    packet = next(packets, None)
+                except av.error.InvalidDataError:
+                    self.damaged += 1
+                    self.warnings.append(f"{self.path}: cannot be read any further than here; the rest is missing")
+                    packet = None
+            if packet is None:
+                return
+            for frame in self._decode_packet(packet):
+                self.damaged += frame.is_corrupt
+                yield frame
+
+    def _decode_packet(self, packet: Packet[VideoStream]) -> list[av.VideoFrame]:
+        import av.error
+
+        try:
+            return self._stream.decode(packet)
+        except av.error.EOFError:
+            return []
+        except av.error.FFmpegError:
+            self.damaged += 1
+            return []
+
+    def _usual_step(self) -> int:
+        """Ticks between frames at the average rate; 1 where that is not known."""
+        if self.info.average_rate is None:
+            return 1
+        rate, base = Fraction(*self.info.average_rate), Fraction(*self.info.time_base)
+        return max(1, round(1 / (rate * base)))
+
+
+def _missing_pts(dts: int | None, previous: int | None, duration: int, start: int) -> int:
+    if previous is None:
+        return dts if dts is not None else start
+    if dts is not None and dts > previous:
+        return dts
+    return previous + duration
+
+
+def _rational(value: Fraction | None) -> Rational | None:
+    """None for unknown, which FFmpeg writes as 0/1 or 0/0 and PyAV as None or 0."""
+    return (value.numerator, value.denominator) if value else None
+
+
+def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
+    """The frame's display matrix; None if it has none, or other data beside it that PyAV does not know the type of."""
+    try:
+        held = cast("Mapping[str, Any]", frame.side_data)  # PyAV's stub knows motion vectors only
+        data = held["DISPLAYMATRIX"]
+    except (KeyError, ValueError):
+        return None
+    return tuple(int(number) for number in np.frombuffer(memoryview(data), np.int32)[:9])
+
+
+def _describe(stream: VideoStream, frame: av.VideoFrame, container_duration: int | None, location: int) -> StreamInfo:
+    """What the container, the decoder and the first frame say about the stream; the frame has the last word."""
+    source_format = frame.format.name
+    context = stream.codec_context
+    assert stream.time_base is not None
+    rate = stream.average_rate or stream.guessed_rate
+    duration: float | None = None
+    if stream.duration is not None:
+        duration = float(stream.duration * stream.time_base)
+    elif container_duration is not None:
+        duration = container_duration / 1_000_000
+    frames = stream.frames or (round(duration * rate) if duration and rate else None)
+    full = source_format.startswith("yuvj") or FULL in (frame.color_range, context.color_range)
+    tags = {
+        "color_range": FULL if full else frame.color_range or context.color_range,
+        "color_primaries": frame.color_primaries if frame.color_primaries != 2 else context.color_primaries,
+        "color_trc": frame.color_trc if frame.color_trc != 2 else context.color_trc,
+        "colorspace": frame.colorspace if frame.colorspace != 2 else context.colorspace,
+        "chroma_location": location,
+    }
+    if is_rgb(source_format):  # what `pipeline.pixels.pack` makes of it
+        tags |= {"color_range": LIMITED, "colorspace": BT709, "chroma_location": 1}
+    return StreamInfo(
+        width=frame.width,
+        height=frame.height,
+        pixel_format=carried_format(source_format),
+        time_base=(stream.time_base.numerator, stream.time_base.denominator),
+        average_rate=_rational(rate),
+        frames=frames,
+        duration=duration,
+        sample_aspect_ratio=_rational(stream.sample_aspect_ratio),
+        rotation=frame.rotation,
+        display_matrix=_display_matrix(frame),
+        source_pixel_format=source_format,
+        source_codec=context.codec.canonical_name,
+        **tags,
+    )
