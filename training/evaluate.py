@@ -199,26 +199,27 @@ def _print_json(result: dict[str, Any]) -> None:
 
 
 def _print_table(result: dict[str, Any]) -> None:
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    title = f"{result['model']} ({result['runtime']}), {result['frames']} frames: rainy → derained"
-    table = Table(title=title)
-    table.add_column("clip")
-    for column in ("frames", "PSNR Y", "gain dB", "SSIM Y", "PSNR RGB", "flicker"):
-        table.add_column(column, justify="right")
+    title = f"{result['model']} ({result['runtime']}), {result['frames']} frames: rainy→derained"
+    table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0), title_justify="left")
+    table.add_column("clip", overflow="fold")
+    for column in ("PSNR Y", "gain dB", "SSIM Y", "PSNR RGB", "flicker"):
+        table.add_column(column, justify="right", no_wrap=True)
     rows = result["clips"]
     for row in rows if len(rows) <= 40 else []:
-        table.add_row(row["name"], str(row["frames"]), *_cells(row))
+        table.add_row(row["name"], *_cells(row))
     table.add_section()
-    table.add_row(f"mean of {len(rows)}", str(result["frames"]), *_cells(result["mean"]))
+    table.add_row(f"mean of {len(rows)}", *_cells(result["mean"]))
     Console().print(table)
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
     def change(name: str, digits: int) -> str:
         values = [row[side][name] for side in ("rainy", "derained")]
-        return " → ".join("-" if value is None else f"{value:.{digits}f}" for value in values)
+        return "→".join("-" if value is None else f"{value:.{digits}f}" for value in values)
 
     gain = f"{row['gain_db']:+.2f}"
     return [change("psnr_y", 2), gain, change("ssim_y", 4), change("psnr_rgb", 2), change("flicker", 2)]

@@ -1,0 +1,112 @@
+"""`derain eval` as a user meets it, on rain made by `derain rain`: a small random network, and the shipped one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from esdnet import checkpoint
+from esdnet.streaming import StreamConfig, StreamNet
+from training.clips import ClipInfo, ClipWriter
+
+DERAIN = [sys.executable, "-m", "pipeline"]
+
+
+def derain(*args: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*DERAIN, *map(str, args)], capture_output=True, text=True, timeout=100, check=False)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """NAME.clean.mkv and NAME.rainy.mkv of two pans over a smooth picture."""
+    folder = tmp_path_factory.mktemp("clips")
+    info = ClipInfo(96, 64, Fraction(1, 25), Fraction(25), False, 1, 1)
+    chroma = np.full((32, 48), 120, np.uint8)
+    for name, speed in (("pan", 2), ("still", 0)):
+        with ClipWriter(folder / f"{name}.clean.mkv", info, codec="ffv1") as writer:
+            for number in range(4):
+                x, y = np.arange(96) + speed * number, np.arange(64)[:, None]
+                luma = 90 + 30 * np.sin(x / 9) + 20 * np.cos(y / 7)
+                writer.write((luma.astype(np.uint8), chroma, chroma), number, 1)
+        made = derain(
+            *("rain", folder / f"{name}.clean.mkv", folder / f"{name}.rainy.mkv", "--seed", 1, "--codec", "ffv1"),
+            *("--intensity", 0.6, "--opacity", 0.4),
+        )
+        assert made.returncode == 0, made.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights that visibly change the picture and carry something from frame to frame."""
+    torch.manual_seed(0)
+    net = StreamNet(StreamConfig(dims=(8, 8, 8), encoder_blocks=(0, 1, 1), decoder_blocks=(0, 0)))
+    torch.nn.init.normal_(net.head.weight, std=0.1)
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    checkpoint.save(net, path)
+    return path
+
+
+def test_json_reports_each_clip_and_their_mean(clips, network):
+    done = derain("eval", "--rainy", clips, "--clean", clips, "--json", "--model", network)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["model"], result["frames"]) == (str(network), 8)
+    assert result["runtime"] not in ("", "auto")
+    assert [clip["name"] for clip in result["clips"]] == ["pan", "still"]
+    for row in (*result["clips"], result["mean"]):
+        assert 15 < row["rainy"]["psnr_y"] < 45
+        assert row["rainy"]["psnr_y"] + row["gain_db"] == pytest.approx(row["derained"]["psnr_y"])
+        assert row["derained"] != row["rainy"]
+    gains = [clip["gain_db"] for clip in result["clips"]]
+    assert result["mean"]["gain_db"] == pytest.approx(np.mean(gains))
+
+
+def test_a_reset_before_each_frame_gives_another_result_and_says_so(clips, network):
+    pair = ["--rainy", clips / "still.rainy.mkv", "--clean", clips / "still.clean.mkv", "--json", "--model", network]
+    carried, forgotten = (json.loads(derain("eval", *pair, *more).stdout) for more in ([], ["--reset-every-frame"]))
+    assert (carried["reset_every_frame"], forgotten["reset_every_frame"]) == (False, True)
+    assert carried["mean"]["rainy"] == forgotten["mean"]["rainy"]
+    assert carried["mean"]["derained"] != forgotten["mean"]["derained"]
+
+
+def test_the_default_model_takes_rain_and_flicker_away(clips):
+    done = derain("eval", "--rainy", clips, "--clean", clips, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["model"] == "stream"
+    for row in result["clips"]:
+        assert row["gain_db"] > 0.5
+        assert row["derained"]["flicker"] < row["rainy"]["flicker"]
+
+
+def test_the_table_names_clips_and_model(clips, network):
+    done = derain("eval", "--rainy", clips, "--clean", clips, "--model", network)
+    assert done.returncode == 0, done.stderr
+    for word in ("random.safetensors", "pan", "still", "mean of 2", "PSNR Y"):
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "text"),
+    [
+        (["--model", "nonesuch"], 2, "nonesuch"),
+        (["--clean", "/nowhere"], 1, "/nowhere is not there"),
+        (["--model", "/nowhere.safetensors"], 2, "/nowhere.safetensors"),
+        (["--runtime", "nonesuch"], None, "nonesuch"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line(clips, network, more, code, text):
+    done = derain("eval", "--rainy", clips, "--clean", clips, "--json", "--model", network, *more)
+    assert done.returncode in ((code,) if code else (1, 2)), done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("derain: ")
+    assert text in done.stderr
+    assert done.stderr.count("\n") == 1
