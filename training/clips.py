@@ -126,8 +126,12 @@ class ClipReader:
     def _describe(self, first: av.VideoFrame) -> ClipInfo:
         context, stream = self._stream.codec_context, self._stream
         color_range, colorspace = int(first.color_range), int(first.colorspace)
-        full = color_range == ColorRange.JPEG or first.format.name.startswith(("yuvj", "gray"))
-        if first.format.is_rgb:  # becomes BT.601 of limited range, see _planes
+        kind = first.format.name
+        # Grey without a tag is full range to FFmpeg (it is what a grey PNG or JPEG decodes to); YUV is limited.
+        full = (
+            color_range == ColorRange.JPEG or kind.startswith("yuvj") or (kind.startswith("gray") and not color_range)
+        )
+        if first.format.is_rgb or kind == "pal8":  # becomes BT.601 of limited range, see _planes
             full, color_range, colorspace = False, 1, 6
         return ClipInfo(
             width=first.width,
@@ -153,7 +157,7 @@ class ClipReader:
             return _plane(frame, 0), _mean_of_four(_plane(frame, 1)), _mean_of_four(_plane(frame, 2))
         if name not in PLANAR:
             span = ColorRange.JPEG if self.info.full_range else ColorRange.MPEG
-            if frame.format.is_rgb:
+            if frame.format.is_rgb or name == "pal8":
                 frame = frame.reformat(
                     format="yuv420p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG
                 )
