@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pipeline.frame import StreamInfo
 
 if TYPE_CHECKING:
@@ -20,14 +22,17 @@ UNSPECIFIED = 2
 LIMITED, FULL = 1, 2
 """AVCOL_RANGE_MPEG (16..235) and AVCOL_RANGE_JPEG (0..255). 0 stands for "not said"."""
 
-BT709, BT601_525, BT2020 = 1, 6, 9
-"""AVCOL_SPC_BT709, AVCOL_SPC_SMPTE170M, AVCOL_SPC_BT2020_NCL: matrices between RGB and YUV."""
+BT709 = 1
+"""AVCOL_SPC_BT709 (the matrix), AVCOL_PRI_BT709 and AVCOL_TRC_BT709 alike."""
 
 SRGB_TRC = 13
 """AVCOL_TRC_IEC61966_2_1, the curve of sRGB pictures."""
 
 CHROMA_LOCATIONS = ("unspecified", "left", "center", "topleft", "top", "bottomleft", "bottom")
 """Name of each AVCHROMA_LOC_*, by number."""
+
+RGB = 0
+"""AVCOL_SPC_RGB: no matrix, the samples are red, green and blue."""
 
 _SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 """AVCOL_SPC_* -> SWS_CS_*, swscale's own numbers for the same matrices."""
@@ -36,6 +41,13 @@ _SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 def is_full_range(info: StreamInfo) -> bool:
     """Whether the samples use 0..255. A stream that does not say is limited range, as video is by convention."""
     return info.color_range == FULL
+
+
+def encoded_tags(info: StreamInfo, pixel_format: str) -> StreamInfo:
+    """The stream as it is once its frames are in this pixel format: RGB pictures become limited-range BT.709 YUV."""
+    if info.pixel_format != "rgb24" or pixel_format == "bgr0":
+        return info
+    return msgspec.structs.replace(info, color_range=LIMITED, colorspace=BT709, chroma_location=1)
 
 
 def swscale_matrix(colorspace: int, height: int) -> int:

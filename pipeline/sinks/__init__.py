@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pipeline.frame import StreamInfo
 from pipeline.sinks.options import EncodeOptions
 from pipeline.sinks.sink import Sink
@@ -10,10 +12,11 @@ __all__ = ["EncodeOptions", "Sink", "open_sink"]
 
 
 def open_sink(destination: str, info: StreamInfo, options: EncodeOptions, source: str = "") -> Sink:
-    """Open a video file for writing.
+    """Open a video file or a folder of pictures for writing.
 
     Args:
-        destination: The file; its ending chooses the container.
+        destination: A video file, whose ending chooses the container; a picture; or else a folder of pictures: one that
+            is there, or a name without an ending or with a slash at its end.
         info: The stream, as its source describes it.
         options: How to encode, and whether to replace what is there.
         source: Path of the file the frames come from, so that its other streams can be copied; "" for none.
@@ -22,6 +25,12 @@ def open_sink(destination: str, info: StreamInfo, options: EncodeOptions, source
         UsageError: What was asked for does not fit together.
         DerainError: The destination exists or cannot be written.
     """
+    from pipeline.sinks.pictures import PictureSink
+    from pipeline.sources.pictures import is_picture
+
+    folder = destination.endswith("/") or os.path.isdir(destination) or not os.path.splitext(destination)[1]
+    if folder or is_picture(destination):
+        return PictureSink(destination.rstrip("/") or "/", info, options.overwrite)
     from pipeline.sinks.file import FileSink
 
     return FileSink(destination, info, options, source)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline.colour import FULL, LIMITED, is_full_range, swscale_matrix
 from pipeline.errors import DerainError
 from pipeline.frame import Frame, StreamInfo
-from pipeline.pixels import samples, unpack
+from pipeline.pixels import convert, samples, unpack
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -44,6 +44,10 @@ class Feeder:
                 f"{header.name} is {header.width}x{header.height}, the pictures before it {self._width}x{self._height}:"
                 " a video needs one size; write to a folder instead"
             )
+        if header.pixel_format == "rgb24" and self._format == "gray":
+            raise DerainError(
+                f"{header.name} has colours, the pictures before it are grey: write to a folder instead of a video"
+            )
         if not same_size and not self._scaled:
             self._scaled = True
             warnings.append(
@@ -64,16 +68,14 @@ class Feeder:
 
     def _convert(self, frame: VideoFrame, held: str) -> VideoFrame:
         matrix = swscale_matrix(self._info.colorspace, self._height)
-        range_out = FULL if is_full_range(self._info) else LIMITED
-        return frame.reformat(
-            width=self._width,
-            height=self._height,
-            format=self._format,
-            src_colorspace=matrix,
-            dst_colorspace=matrix,
-            src_color_range=FULL if held == "rgb24" else range_out,
-            dst_color_range=FULL if self._format == "bgr0" else range_out,
-            interpolation="BICUBIC",
+        tagged = FULL if is_full_range(self._info) else LIMITED
+        return convert(
+            frame,
+            self._format,
+            matrix,
+            range_in=FULL if held == "rgb24" else tagged,
+            range_out=FULL if self._format == "bgr0" else tagged,
+            size=(self._width, self._height),
         )
 
     def _repeat_chroma(self, frame: Frame) -> VideoFrame:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from pipeline.colour import CHROMA_LOCATIONS, encoded_tags
 from pipeline.errors import DerainError
 from pipeline.frame import Frame, StreamInfo
 from pipeline.sinks import containers
@@ -16,6 +17,7 @@ from pipeline.sinks.options import EncodeOptions, encoder_settings
 from pipeline.sinks.sink import Sink
 from pipeline.sinks.temporary import check_destination, put_in_place, remove, temporary_beside, writing
 from pipeline.sinks.timeline import Timeline
+from pipeline.sources.pictures import is_picture
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -50,11 +52,15 @@ class FileSink(Sink):
         containers.check_codec(destination, self._settings.codec)
         check_destination(destination, options.overwrite)
         self._options = options
-        self._info = info
+        self._info = encoded_tags(info, self._settings.pixel_format)
         self._timeline = Timeline()
         self._durations: dict[int, int] = {}
         self._inexact = False
-        self._companions = Companions(source, self._muxer, self.warnings) if source and os.path.isfile(source) else None
+        self._companions = (
+            Companions(source, self._muxer, self.warnings)
+            if os.path.isfile(source) and not is_picture(source)
+            else None
+        )
         self._temporary = temporary_beside(destination)
         self._output: OutputContainer | None = None
         try:
@@ -113,8 +119,6 @@ class FileSink(Sink):
         info, settings = self._info, self._settings
         encoder_options = dict(settings.options)
         if info.chroma_location:
-            from pipeline.colour import CHROMA_LOCATIONS
-
             encoder_options["chroma_sample_location"] = CHROMA_LOCATIONS[info.chroma_location]
         if self._muxer == "avi":
             encoder_options["bf"] = "0"  # AVI knows no order but that of decoding

@@ -11,10 +11,10 @@ __all__ = ["Source", "open_source"]
 
 
 def open_source(path: str, *, threads: int = 0, partial: bool = False) -> Source:
-    """Open a video file.
+    """Open a video file, a folder of pictures or one picture.
 
     Args:
-        path: The file.
+        path: The file or folder.
         threads: Decoder threads; 0 lets FFmpeg take one per core.
         partial: Decode a file whose end is missing as far as it goes, instead of refusing it.
 
@@ -24,6 +24,10 @@ def open_source(path: str, *, threads: int = 0, partial: bool = False) -> Source
     """
     if "://" in path and not os.path.exists(path):
         raise UsageError(f"{path}: is a network address; this command reads files and folders")
+    from pipeline.sources.pictures import PictureSource, is_picture
+
+    if os.path.isdir(path) or (os.path.isfile(path) and is_picture(path)):
+        return PictureSource(path)
     from pipeline.sources.file import FileSource
 
     return FileSource(path, threads=threads, partial=partial)

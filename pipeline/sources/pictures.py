@@ -1,0 +1,135 @@
+"""A folder of pictures (or a single one) as a source: each picture is a frame, in the order people number them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.colour import BT709, FULL, RGB, SRGB_TRC, UNSPECIFIED
+from pipeline.errors import DerainError
+from pipeline.frame import Frame, FrameHeader, StreamInfo
+from pipeline.sources.source import Source
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+"""Names of pictures end so, in small letters or capitals."""
+
+_RATE = 25
+
+
+def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Sort key by which `9.png` comes before `10.png`."""
+    parts = re.split(r"(\d+)", name.lower())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], name
+
+
+class PictureSource(Source):
+    """Pictures as rgb24 frames, grey ones as gray, each of its own size and with its file name.
+
+    They have no time of their own: frame n has pts n in a time base of 1/25 s. JPEGs are turned upright as their EXIF
+    says. Samples of more than 8 bits are reduced and transparency is dropped; `warnings` tells the first of each.
+    A picture that cannot be read ends the source, because nobody wants a gap in a numbered folder.
+
+    Args:
+        path: A folder, or one picture.
+
+    Raises:
+        DerainError: No picture there, or one that cannot be read.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._paths = _pictures(path)
+        self._told: set[str] = set()
+        first = self._read(self._paths[0])
+        height, width = first.shape[:2]
+        self.info = StreamInfo(
+            width=width,
+            height=height,
+            pixel_format=_format(first),
+            time_base=(1, _RATE),
+            average_rate=(_RATE, 1),
+            frames=len(self._paths),
+            duration=len(self._paths) / _RATE,
+            color_range=FULL,
+            color_primaries=BT709,
+            color_trc=SRGB_TRC,
+            colorspace=RGB if first.ndim == 3 else UNSPECIFIED,
+            source_pixel_format=_format(first),
+            source_codec=os.path.splitext(self._paths[0])[1].lower().lstrip("."),
+        )
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, path in enumerate(self._paths):
+            pixels = self._read(path)
+            header = FrameHeader(
+                index=index,
+                pts=index,
+                width=pixels.shape[1],
+                height=pixels.shape[0],
+                pixel_format=_format(pixels),
+                duration=1,
+                name=os.path.basename(path),
+            )
+            yield Frame(header, pixels.reshape(-1))
+
+    def close(self) -> None:
+        self._paths = []
+
+    def _read(self, path: str) -> NDArray[np.uint8]:
+        """(H, W, 3) RGB or (H, W) grey, uint8, contiguous."""
+        import cv2
+
+        # Only JPEG (which has neither alpha nor depth) is turned by its EXIF; the rest is read as it is stored.
+        jpeg = path.lower().endswith((".jpg", ".jpeg"))
+        try:
+            stored = np.fromfile(path, np.uint8)
+            read = cv2.imdecode(stored, cv2.IMREAD_ANYCOLOR if jpeg else cv2.IMREAD_UNCHANGED) if stored.size else None
+        except OSError as error:
+            raise DerainError(f"{path}: cannot be read ({error.strerror})") from error
+        except cv2.error as error:
+            raise DerainError(f"{path}: is not a picture that can be read; replace it or take it away") from error
+        if read is None:
+            raise DerainError(f"{path}: is not a picture that can be read; replace it or take it away")
+        if read.dtype == np.uint16:
+            self._tell("16 bits a sample become 8", path)
+            read = ((read.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+        elif read.dtype != np.uint8:
+            raise DerainError(f"{path}: has samples of type {read.dtype}; save it with 8 or 16 bits a sample")
+        if read.ndim == 3 and read.shape[2] == 4:
+            if (read[:, :, 3] != 255).any():
+                self._tell("transparency is dropped", path)
+            read = read[:, :, :3]
+        if read.ndim == 3 and read.shape[2] == 3:
+            read = read[:, :, ::-1]
+        return np.ascontiguousarray(read, dtype=np.uint8)
+
+    def _tell(self, what: str, path: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            self.warnings.append(f"{path}: {what} (told once for all pictures)")
+
+
+def is_picture(path: str) -> bool:
+    """Whether a name ends like a picture's."""
+    return path.lower().endswith(ENDINGS)
+
+
+def _pictures(path: str) -> list[str]:
+    if os.path.isfile(path):
+        return [path]
+    try:
+        names = [entry.name for entry in os.scandir(path) if entry.is_file() and not entry.name.startswith(".")]
+    except OSError as error:
+        raise DerainError(f"{path}: cannot be read ({error.strerror})") from error
+    pictures = sorted(filter(is_picture, names), key=natural_order)
+    if not pictures:
+        raise DerainError(f"{path}: holds no pictures; their names must end in {', '.join(ENDINGS)}")
+    return [os.path.join(path, name) for name in pictures]
+
+
+def _format(pixels: NDArray[np.uint8]) -> str:
+    return "gray" if pixels.ndim == 2 else "rgb24"
