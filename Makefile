@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PY := .venv/bin/python
 READY := .venv/.ready
-CONFIG ?= configs/training/stream-nano.yaml
+CONFIG ?= configs/stream-nano.yaml
 
 .PHONY: help setup demo test lint format bench train clean
 .DEFAULT_GOAL := help
@@ -42,7 +42,7 @@ format: $(READY) ## let ruff lay the code out
 bench: $(READY) ## measure this machine: frames a second of `derain run` beside a bare decode + encode
 	@$(PY) benchmarks/run_speed.py
 
-train: $(READY) ## train a network (CONFIG=configs/training/NAME.yaml; a stopped run goes on)
+train: $(READY) ## train a network (CONFIG=configs/NAME.yaml; a stopped run goes on)
 	@$(PY) -m pipeline train "$(CONFIG)"
 
 clean: ## remove what the targets made, but .venv and runs/
