@@ -6,6 +6,8 @@ in a floating dtype. Attribute names, and the places in each `nn.Sequential`, ar
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,11 +19,17 @@ V_THRESHOLD = 0.15
 TDBN_ALPHA = 2**-0.5
 
 
+def _each_step(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """`function` of (N, C, H, W) on every time step of x (T, N, C, H, W), all in one batch."""
+    y = function(x.flatten(0, 1))
+    return y.reshape(x.shape[0], x.shape[1], *y.shape[1:])
+
+
 class MultiStepConv2d(nn.Conv2d):
     """The same convolution at every time step: (T, N, Cin, H, W) to (T, N, Cout, H', W')."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input.flatten(0, 1)).unflatten(0, input.shape[:2])
+        return _each_step(super().forward, input)
 
 
 class ThresholdDependentBatchNorm2d(nn.BatchNorm2d):
@@ -37,7 +45,7 @@ class ThresholdDependentBatchNorm2d(nn.BatchNorm2d):
         nn.init.constant_(self.weight, TDBN_ALPHA * v_threshold)
 
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input.flatten(0, 1)).unflatten(0, input.shape[:2])
+        return _each_step(super().forward, input)
 
 
 def conv_norm(cin: int, cout: int, *, kernel: int = 3, stride: int = 1, gain: float = 1.0) -> list[nn.Module]:
@@ -87,15 +95,15 @@ class UpSampling(nn.Module):
         self.up = nn.Sequential(*spike_conv_unit(channels, channels // 2))
 
     def forward(self, x: Tensor) -> Tensor:
-        larger = F.interpolate(x.flatten(0, 1), scale_factor=2, mode="bilinear", align_corners=False)
-        y: Tensor = self.up(larger.unflatten(0, x.shape[:2]))
+        larger = _each_step(lambda y: F.interpolate(y, scale_factor=2, mode="bilinear", align_corners=False), x)
+        y: Tensor = self.up(larger)
         return y
 
 
 class FeatureRefinement(nn.Module):
-    """Blends each value x with a level `a` of its channel, by a mask t in 0..1: (1 - t) * a + t * x. Keeps (N, C, H, W).
+    """Blends each value x with a level `a` of its channel by a mask t in 0..1: (1 - t) * a + t * x.
 
-    No spikes: it works on the mean over the time steps.
+    No spikes: it works on the mean over the time steps. Keeps (N, C, H, W).
     """
 
     def __init__(self, channels: int, reduction: int = 8) -> None:
