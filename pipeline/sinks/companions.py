@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from av.stream import Stream
 
 _MADE_BY_THE_MUXER = {"major_brand", "minor_version", "compatible_brands", "encoder"}
-_OF_THE_OLD_CODING = ("encoder", "vendor_id", "bps", "duration", "number_of_frames", "number_of_bytes", "_statistics_")
+_OF_THE_OLD_CODING = ("encoder", "vendor_id", "bps", "number_of_frames", "number_of_bytes", "_statistics_")
+"""Beginnings of the keys by which a video stream tells of the coding that is replaced."""
+
 _WELL_KNOWN = {
     *("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright", "grouping"),
     *("lyrics", "description", "synopsis", "show", "episode_id", "network", "keywords", "episode_sort", "track"),
@@ -26,6 +28,9 @@ _WELL_KNOWN = {
     *("encoding_tool", "location", "timecode"),
 }
 """Keys the MP4 muxer stores without being asked to store others too."""
+
+_USUAL_TIMESCALE = 1000
+"""Ticks a second of an MP4 file as FFmpeg writes it by default."""
 
 
 class Companions:
@@ -56,18 +61,35 @@ class Companions:
         self._output: OutputContainer | None = None
         self._packets: Iterator[Packet[Stream]] = iter(())
         self._waiting: Packet[Stream] | None = None
+        self.earliest = Fraction(0)
+        """The lowest dts copied if below 0, in seconds."""
 
     def muxer_options(self) -> dict[str, str]:
         """Options the output has to be opened with so that it can hold what is copied exactly."""
         if self._muxer not in ISO:
             return {}
-        # Edit lists count in the movie's timescale; one that fits every stream keeps start times exact.
-        bases = [s.time_base for s in (self._video, *self._copied) if s.time_base]
-        timescale = lcm(*(base.denominator for base in bases))
-        options = {"movie_timescale": str(timescale if timescale < 2**31 else bases[0].denominator)}
+        options = {"movie_timescale": str(self._movie_timescale())}
         if set(self._metadata()) - _WELL_KNOWN:
             options["movflags"] = "use_metadata_tags"
         return options
+
+    def start(self) -> Fraction:
+        """Where the earliest stream of the source starts, in seconds."""
+        return min(self._starts(), default=Fraction(0))
+
+    def _starts(self) -> list[Fraction]:
+        streams = (self._video, *self._copied)
+        return [Fraction(s.start_time * s.time_base) for s in streams if s.start_time and s.time_base]
+
+    def _movie_timescale(self) -> int:
+        """Ticks a second in which MP4 counts a stream's start and the length of chapters.
+
+        The smallest from 1000 up in which every stream starts at a whole tick. Chapters must stay below 2^31 ticks.
+        """
+        whole = lcm(*(start.denominator for start in self._starts()))
+        timescale = whole * -(-_USUAL_TIMESCALE // whole)
+        longest = max((c["end"] * c["time_base"] for c in self._input.chapters() if c["time_base"]), default=0)
+        return timescale if timescale * max(longest, 1) < 2**31 else _USUAL_TIMESCALE
 
     def add_before_video(self, output: OutputContainer) -> None:
         """Add the streams that come before the video in the source, so that the order stays."""
@@ -78,9 +100,8 @@ class Companions:
         """Add the other streams, and give the output and its video their metadata and chapters."""
         self._add(stream for stream in self._copied if stream.index > self._video.index)
         output.metadata.update(self._metadata())
-        video.metadata.update(
-            {key: value for key, value in self._video.metadata.items() if not _is_of_coding(key.lower())}
-        )
+        kept = _stream_metadata(self._video)
+        video.metadata.update({k: v for k, v in kept.items() if not k.lower().startswith(_OF_THE_OLD_CODING)})
         video.disposition = self._video.disposition
         chapters = self._input.chapters()
         if chapters and self._muxer in HAS_CHAPTERS:
@@ -118,6 +139,8 @@ class Companions:
             return False
         if stream.type == "data" and is_ignored(stream):
             return False  # QuickTime's chapter titles, which the demuxer has turned into chapters
+        if stream.type == "data" and "timecode" in stream.metadata and self._muxer != "mpegts":
+            return False  # QuickTime's timecode track: it is in the video's metadata too, and muxers make it from there
         reason = refusal(self._muxer, stream)
         if reason:
             ignore(stream)
@@ -128,7 +151,7 @@ class Companions:
         assert self._output is not None
         for stream in streams:
             added = self._output.add_stream_from_template(stream)
-            added.metadata.update({k: v for k, v in stream.metadata.items() if k.lower() != "duration"})
+            added.metadata.update(_stream_metadata(stream))
             added.disposition = stream.disposition
             self._outputs[stream.index] = added
             self._timelines[stream.index] = Timeline(strict=stream.type in ("audio", "video"))
@@ -153,10 +176,14 @@ class Companions:
             if packet.pts is not None:
                 packet.pts += placed - packet.dts
             packet.dts = placed
+            self.earliest = min(self.earliest, placed * packet.time_base)
         packet.stream = self._outputs[index]
         self._output.mux_one(packet)
 
 
-def _is_of_coding(key: str) -> bool:
-    """Whether metadata of the video stream tells of the coding that is replaced."""
-    return key.startswith(_OF_THE_OLD_CODING)
+def _stream_metadata(stream: Stream) -> dict[str, str]:
+    """What to tell the muxer about a stream, which is not always what the demuxer said."""
+    kept = {key: value for key, value in stream.metadata.items() if key.lower() != "duration"}  # muxers write their own
+    if "name" in kept and "title" not in kept:
+        kept["title"] = kept.pop("name")  # FFmpeg reads an MP4 track's title as "name", but writes it from "title"
+    return kept

@@ -33,7 +33,19 @@ ISO = ("mp4", "mov")
 ROTATES = ("mp4", "mov", "matroska", "webm")
 """Containers that can store a display matrix."""
 
+HOLDS_NEGATIVE_TIME = ("mp4", "mov", "matroska", "webm", "nut")
+"""Containers that keep a stream's start below 0 (priming of AAC, decoding before the first pts); others shift all."""
+
+_STORES_PIXEL_SHAPE = ("mp4", "mov")
+"""Containers whose muxer takes the sample aspect ratio from where PyAV can put it."""
+
+_CODES_PIXEL_SHAPE = ("libx264", "libx265", "ffv1")
+"""Encoders that write the sample aspect ratio into the bitstream, so that any container will do."""
+
 HAS_CHAPTERS = ("mp4", "mov", "matroska", "webm", "nut")
+
+_AVI = ("ffv1",)
+"""AVI stores an order but no timestamps: with codecs that reorder frames readers have to guess, and guess differently."""
 
 _MPEGTS = {
     *("h264", "hevc", "vvc", "mpeg1video", "mpeg2video", "mpeg4"),
@@ -41,6 +53,11 @@ _MPEGTS = {
     *("dvb_subtitle", "dvb_teletext", "scte_35", "timed_id3", "klv", "smpte_klv"),
 }
 """FFmpeg's MPEG-TS muxer takes any codec, but readers find only these again; the rest becomes private data."""
+
+
+def holds_pixel_shape(muxer: str, encoder: str) -> bool:
+    """Whether readers of the file will know its sample aspect ratio."""
+    return muxer in _STORES_PIXEL_SHAPE or encoder in _CODES_PIXEL_SHAPE
 
 
 def format_of(path: str) -> str:
@@ -73,6 +90,8 @@ def _fits(muxer: str, encoder: str) -> bool:
 
     if muxer == "mpegts":
         return Codec(encoder, "w").canonical_name in _MPEGTS
+    if muxer == "avi":
+        return encoder in _AVI
     with av.open(io.BytesIO(), "w", format=muxer) as trial:
         return encoder in trial.supported_codecs
 

@@ -7,16 +7,16 @@ from contextlib import suppress
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from pipeline.colour import CHROMA_LOCATIONS, encoded_tags
+from pipeline.colour import CHROMA_LOCATIONS, LIMITED, UNSPECIFIED, encoded_tags
 from pipeline.errors import DerainError
 from pipeline.frame import Frame, StreamInfo
 from pipeline.sinks import containers
+from pipeline.sinks.clock import FrameClock
 from pipeline.sinks.companions import Companions
 from pipeline.sinks.feeding import Feeder
 from pipeline.sinks.options import EncodeOptions, encoder_settings
 from pipeline.sinks.sink import Sink
 from pipeline.sinks.temporary import check_destination, put_in_place, remove, temporary_beside, writing
-from pipeline.sinks.timeline import Timeline
 from pipeline.sources.pictures import is_picture
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ class FileSink(Sink):
     """Encodes frames into a file.
 
     Timestamps come out as they went in: the stream gets the source's time base, and where the container has another
-    clock (1 ms in Matroska, 1/90000 s in MPEG-TS) they are rounded to it and `warnings` says so.
+    clock (1 ms in Matroska, 1/90000 s in MPEG-TS) they are rounded to it and `warnings` says so. The encoder itself
+    counts frames at the average rate (see `pipeline.sinks.clock`).
 
     Args:
         destination: The file; its ending chooses the container.
@@ -52,10 +53,8 @@ class FileSink(Sink):
         containers.check_codec(destination, self._settings.codec)
         check_destination(destination, options.overwrite)
         self._options = options
+        self._earliest = Fraction(0)  # the lowest dts if below 0, in seconds
         self._info = encoded_tags(info, self._settings.pixel_format)
-        self._timeline = Timeline()
-        self._durations: dict[int, int] = {}
-        self._inexact = False
         self._companions = (
             Companions(source, self._muxer, self.warnings)
             if os.path.isfile(source) and not is_picture(source)
@@ -81,12 +80,20 @@ class FileSink(Sink):
             if self._companions:
                 self._companions.add_before_video(self._output)
             self._stream = self._add_video(self._output)
+            self._clock = FrameClock(Fraction(*info.time_base), self._time_base, self._rate)
             self._feeder = Feeder(info, self._stream)
             if self._companions:
                 self._companions.add_after_video(self._output, self._stream)
             self._output.start_encoding()
+            self._clock.container_base = _fraction(self._stream)
         if info.display_matrix and self._muxer not in containers.ROTATES:
             self.warnings.append(f"{self._muxer} cannot hold the rotation of {info.rotation} degrees; it is left out")
+        shape = info.sample_aspect_ratio or (1, 1)
+        if shape not in ((1, 1), (0, 1)) and not containers.holds_pixel_shape(self._muxer, self._settings.codec):
+            self.warnings.append(
+                f"pixels are {shape[0]}:{shape[1]}, which {self._muxer} does not keep with {self._settings.codec}; "
+                "use .mp4, or libx264 or libx265"
+            )
         if self._settings.pixel_format == "yuv444p":
             self.warnings.append(
                 f"{info.width}x{info.height} is odd, which {self._settings.codec} has no 4:2:0 for: encoded as 4:4:4"
@@ -99,11 +106,19 @@ class FileSink(Sink):
             options.setdefault("movie_timescale", str(self._time_base.denominator))
         elif self._muxer == "mpegts":
             options["mpegts_copyts"] = "1"
+        elif self._muxer in ("matroska", "webm") and self._holds_start():
+            # Only pts are stored, and those of AAC's priming fit below 0 too. By default FFmpeg would shift everything.
+            options["avoid_negative_ts"] = "disabled"
         return options
+
+    def _holds_start(self) -> bool:
+        """Whether the container can store where the streams start. Matroska counts 16 bits of milliseconds below 0."""
+        start = self._companions.start() if self._companions else 0
+        return self._muxer in containers.HOLDS_NEGATIVE_TIME and (self._muxer in containers.ISO or start > -30)
 
     @property
     def _time_base(self) -> Fraction:
-        """The clock frames are encoded by. AVI has no timestamps: its clock ticks once a frame."""
+        """The clock packets are muxed by. AVI has no timestamps: its clock ticks once a frame."""
         if self._muxer == "avi":
             return 1 / self._rate
         return Fraction(*self._info.time_base)
@@ -118,15 +133,18 @@ class FileSink(Sink):
 
         info, settings = self._info, self._settings
         encoder_options = dict(settings.options)
+        if settings.codec == "libsvtav1":
+            os.environ.setdefault("SVT_LOG", "1")  # it writes to stderr past FFmpeg; 1 is errors only
+        untagged = {info.color_primaries, info.color_trc, info.colorspace} == {UNSPECIFIED}
+        if settings.codec == "libx264" and info.color_range == LIMITED and untagged:
+            encoder_options["x264-params"] = "videoformat=component"  # else x264 writes no colour tags, nor the range
         if info.chroma_location:
             encoder_options["chroma_sample_location"] = CHROMA_LOCATIONS[info.chroma_location]
-        if self._muxer == "avi":
-            encoder_options["bf"] = "0"  # AVI knows no order but that of decoding
         stream = output.add_stream(settings.codec, rate=self._rate, options=encoder_options)
         assert isinstance(stream, VideoStream)
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = info.width, info.height, settings.pixel_format
-        context.time_base = stream.time_base = self._time_base
+        context.time_base, stream.time_base = 1 / self._rate, self._time_base
         context.flags |= Flags.frame_duration
         context.thread_count = self._options.threads
         context.thread_type = "AUTO"  # PyAV's own default makes x264 cut frames in slices
@@ -153,25 +171,21 @@ class FileSink(Sink):
     def _write(self, frame: Frame) -> None:
         if self._output is None:
             raise DerainError(f"{self.destination}: is closed already")
-        header = frame.header
-        scale = Fraction(*self._info.time_base) / self._time_base
-        exact = header.pts * scale
-        self._inexact |= exact.denominator != 1 or (exact * self._time_base / _fraction(self._stream)).denominator != 1
-        duration = round(header.duration * scale) or max(1, round(1 / (self._rate * self._time_base)))
-        pts = self._timeline.place(round(exact), duration)
-        self._durations[pts] = duration
         encodable = self._feeder.feed(frame, self.warnings)
-        encodable.pts, encodable.time_base, encodable.duration = pts, self._time_base, duration
+        encodable.time_base, encodable.duration = 1 / self._rate, 1
+        encodable.pts = self._clock.enter(frame.header.pts, frame.header.duration)
         self._mux(self._stream.encode(encodable))
         self.frames += 1
 
     def _mux(self, packets: list[Packet[VideoStream]]) -> None:
         assert self._output is not None
         for packet in packets:
-            if packet.pts is not None:
-                packet.duration = self._durations.pop(packet.pts, packet.duration)
-            if self._companions and packet.dts is not None:
-                self._companions.copy_until(packet.dts * self._time_base)
+            self._clock.stamp(packet)
+            assert packet.dts is not None
+            moment = packet.dts * self._time_base
+            self._earliest = min(self._earliest, moment)
+            if self._companions:
+                self._companions.copy_until(moment)
             self._output.mux_one(packet)
 
     def close(self) -> None:
@@ -193,12 +207,21 @@ class FileSink(Sink):
         self._tell()
 
     def _tell(self) -> None:
+        earliest = self._earliest
+        if self._companions:
+            earliest = min(earliest, self._companions.earliest)
+        if earliest < 0 and not self._holds_start():
+            self.warnings.append(
+                f"{self._muxer} cannot hold times below 0: all is {float(-earliest):.3f} s later than in the source"
+            )
         if self._companions:
             self._companions.close()
-        if self._timeline.moved:
-            self.warnings.append(f"{self._timeline.moved} frames had a pts that did not rise; they were moved")
-        if self._inexact:
-            self.warnings.append(f"{self._muxer} has a coarser clock than the source: pts are rounded to it")
+        if self._clock.moved:
+            self.warnings.append(f"{self._clock.moved} frames had a pts that did not rise; they were moved")
+        if self._clock.inexact:
+            self.warnings.append(
+                f"{self._muxer} has a coarser clock than the source: {self._clock.inexact} pts are rounded to it"
+            )
 
     def abort(self) -> None:
         import av.error

@@ -60,6 +60,8 @@ class FileSource(Source):
         except BaseException:
             self._container.close()
             raise
+        if first.interlaced_frame:
+            self.warnings.append(f"{path}: is interlaced; its frames are taken as progressive ones")
         lost = loss(first.format.name)
         if lost:
             self.warnings.append(f"{path}: {first.format.name} is read as {self.info.pixel_format}: {lost}")
@@ -72,24 +74,26 @@ class FileSource(Source):
         frame, self._first = self._first, None
         index = 0
         while frame is not None:
+            following = next(self._decoded, None)
             pts = frame.pts
             if pts is None:
                 pts = _missing_pts(frame.dts, previous, duration, self._stream.start_time or 0)
             if previous is not None and pts <= previous:
                 self.repeated_pts += 1
-            duration = frame.duration or step
+            shown = frame.duration if following is not None else self._last_duration(pts, frame.duration)
+            duration = shown or step
             header = FrameHeader(
                 index=index,
                 pts=pts,
                 width=frame.width,
                 height=frame.height,
                 pixel_format=carried_format(frame.format.name),
-                duration=frame.duration,
+                duration=shown,
                 interlaced=frame.interlaced_frame,
             )
             yield Frame(header, pack(frame, full_range))
             previous, index = pts, index + 1
-            frame = next(self._decoded, None)
+            frame = following
 
     def close(self) -> None:
         self._first = None
@@ -124,6 +128,15 @@ class FileSource(Source):
         except av.error.FFmpegError:
             self.damaged += 1
             return []
+
+    def _last_duration(self, pts: int, duration: int) -> int:
+        """How long the last frame is shown. MP4 stores when the next frame is to be decoded, and for the last frame a
+        number that means little; but it knows when the whole stream ends."""
+        stream = self._stream
+        if "mp4" not in self._container.format.name or stream.start_time is None or stream.duration is None:
+            return duration
+        left = stream.start_time + stream.duration - pts
+        return min(duration, left) if left > 0 else duration
 
     def _usual_step(self) -> int:
         """Ticks between frames at the average rate; 1 where that is not known."""
@@ -186,7 +199,7 @@ def _describe(stream: VideoStream, frame: av.VideoFrame, container_duration: int
         average_rate=_rational(rate),
         frames=frames,
         duration=duration,
-        sample_aspect_ratio=_rational(stream.sample_aspect_ratio),
+        sample_aspect_ratio=_rational(stream.sample_aspect_ratio or context.sample_aspect_ratio),
         rotation=frame.rotation,
         display_matrix=_display_matrix(frame),
         source_pixel_format=source_format,
