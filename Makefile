@@ -13,6 +13,7 @@ help: ## show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: $(READY) ## make .venv with pinned versions (once, and again when they change)
+	@echo "setup: .venv is ready"
 
 $(READY): pyproject.toml constraints/cpu.txt
 	@test -n "$(PYTHON)" || { echo "derain needs Python 3.11 or newer, and none was found;" \
@@ -20,9 +21,8 @@ $(READY): pyproject.toml constraints/cpu.txt
 	@test -x .venv/bin/pip || { echo "setup: making .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv .venv; } || { rm -rf .venv; \
 		echo "setup: $(PYTHON) can't make a virtual environment (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	@echo "setup: installing derain and what it needs into .venv (PyTorch alone is about 200 MB: minutes the first time)"
-	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[training,dev]' -c constraints/cpu.txt
+	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[training,dev]' -c constraints/cpu.txt
 	@touch $(READY)
-	@echo "setup: done"
 
 demo: $(READY) ## make a rainy clip, derain it, compare: demo/*.mp4 and the PSNR before and after
 	@$(PY) examples/demo.py demo
