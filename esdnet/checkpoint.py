@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from esdnet.errors import ModelError
@@ -76,8 +77,10 @@ def save(network: nn.Module, path: PathLike, metadata: Mapping[str, str] | None 
     # In the same folder, so that the rename is one step and no reader ever sees half a file.
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        save_file(tensors, part, header)
-        with part.open("rb+") as file:
+        # Through bytes, because safetensors' own file is readable by its owner alone.
+        with part.open("xb") as file:
+            file.write(serialize(tensors, header))
+            file.flush()
             os.fsync(file.fileno())
         part.replace(path)
     except (OSError, SafetensorError) as error:
@@ -207,7 +210,8 @@ def _filled(make: Callable[[], nn.Module], weights: Mapping[str, Tensor], path: 
         network.double()
     try:
         network.load_state_dict(weights)
-        odd = [name for name, tensor in network.state_dict().items() if not tensor.isfinite().all()]
+        # In NumPy: hundreds of small multi-threaded operations take seconds where other work keeps the cores busy.
+        odd = [name for name, tensor in network.state_dict().items() if not np.isfinite(tensor.numpy()).all()]
     except RuntimeError as error:  # sparse, quantized and other tensors that are no plain weights
         raise ModelError(f"weights {path}: {_line(error)}") from error
     if odd:

@@ -6,10 +6,8 @@ One step of one neuron with membrane potential v, input current x, leak β, thre
     s  = clamp(round(h / θ), 0, D)     fire: an integer, sent as s binary spikes on spiking hardware
     v' = h − s·θ                       soft reset (by subtraction)
 
-Sources: integer training / binary inference of spikes, "Integer-Valued Training and Spike-Driven Inference Spiking
-Neural Network for High-Performance and Energy-Efficient Object Detection" (ECCV 2024, eq. 5-8); learnt leak, "Incorporating
-Learnable Membrane Time Constant to Enhance Learning of Spiking Neural Networks" (ICCV 2021); soft reset, Rueckauer et
-al. 2017. The membrane is an argument and a result, never a buffer (design: the network step is a pure function).
+Sources: integers while training, binary spikes on hardware: SpikeYOLO (Luo et al., ECCV 2024); learnt leak: parametric
+LIF (Fang et al., ICCV 2021); soft reset: Rueckauer et al. (Frontiers in Neuroscience, 2017). The membrane is an argument and a result, never a buffer (design: the network step is a pure function).
 """
 
 from __future__ import annotations

@@ -42,11 +42,7 @@ def _search(past: Tensor, present: Tensor, level: SearchLevel) -> Tensor:
     radius, side = level.radius, 2 * level.radius + 1
     padded = F.pad(past, (radius, radius, radius, radius), mode="replicate")
     cost = torch.cat(
-        [
-            (padded[:, :, dy : dy + height, dx : dx + width] - present).abs()
-            for dy in range(side)
-            for dx in range(side)
-        ],
+        [(padded[:, :, dy : dy + height, dx : dx + width] - present).abs() for dy in range(side) for dx in range(side)],
         dim=1,
     )
     if level.block > 1:

@@ -75,7 +75,8 @@ class _SpikeConv(nn.Module):
 
     def forward(self, x: Tensor, potential: Tensor | None) -> tuple[Tensor, Tensor | None]:
         spikes, potential = self.lif(x, potential)
-        return self.norm(self.conv(spikes)), potential
+        current: Tensor = self.norm(self.conv(spikes))
+        return current, potential
 
 
 class _ChannelAttention(nn.Module):
@@ -88,7 +89,8 @@ class _ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         mean = x.mean(dim=(2, 3), keepdim=True)
-        return x * (2.0 * torch.sigmoid(self.excite(F.relu(self.squeeze(mean)))))
+        share: Tensor = torch.sigmoid(self.excite(F.relu(self.squeeze(mean))))
+        return x * (2.0 * share)
 
 
 class _Block(nn.Module):
@@ -113,10 +115,10 @@ class _Run:
 
     def __call__(self, unit: nn.Module, x: Tensor) -> Tensor:
         name = self._names.get(unit)
-        out, potential = unit(x, self._state[name] if name else None)
+        result: tuple[Tensor, Tensor] = unit(x, self._state[name] if name else None)
         if name:
-            self.potentials[name] = potential
-        return out  # type: ignore[no-any-return]
+            self.potentials[name] = result[1]
+        return result[0]
 
 
 class StreamNet(nn.Module):
@@ -145,7 +147,7 @@ class StreamNet(nn.Module):
         with torch.no_grad():
             nn.init.normal_(self.head.weight[:CHANNELS], std=1e-3)
             self.head.bias[CHANNELS:] = -3.0  # type: ignore[index]  # trust the present until taught otherwise
-        self._names = {
+        self._names: dict[nn.Module, str] = {
             module: name
             for name, module in self.named_modules()
             if isinstance(module, _SpikeConv) and module.lif.carried
@@ -170,8 +172,8 @@ class StreamNet(nn.Module):
     def _membranes(self) -> list[tuple[str, int, int]]:
         """(name, level, channels) of every carried layer of neurons, in the order of the state."""
         levels = {"encoder1": 1, "decoder1": 1, "down1": 1, "encoder2": 2, "decoder2": 2, "down2": 2, "up2": 2}
-        return [(name, levels.get(name.partition(".")[0], 3), module.lif.channels)  # type: ignore[union-attr,misc]
-                for module, name in self._names.items()]  # fmt: skip
+        units = [(name, module) for module, name in self._names.items() if isinstance(module, _SpikeConv)]
+        return [(name, levels.get(name.partition(".")[0], 3), unit.lif.channels) for name, unit in units]
 
     def step(self, frame: Tensor, state: MembraneState) -> tuple[Tensor, MembraneState]:
         """One frame of each stream: rainy packed (N, 6, H/2, W/2) and state → derained, same shape, and new state.
@@ -207,7 +209,8 @@ class StreamNet(nn.Module):
         if self.config.carry_picture:
             picture = torch.lerp(current, past, torch.sigmoid(leak))
             kept["picture"] = picture
-        return picture, MembraneState({**kept, **{name: run.potentials[name] for name in self._names.values()}})
+        kept |= run.potentials
+        return picture, MembraneState({name: kept[name] for name in state})  # the order is part of the contract
 
     @staticmethod
     def _through(blocks: nn.ModuleList, x: Tensor, run: _Run) -> Tensor:

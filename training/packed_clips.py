@@ -17,6 +17,8 @@ import numpy as np
 from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
+from training.errors import TrainingError
+
 Packed = NDArray[np.uint8]
 
 CLIP_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".ts", ".mpg"})
@@ -24,7 +26,7 @@ PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", 
 MAX_FRAMES = 600
 
 
-class DataError(Exception):
+class DataError(TrainingError):
     """Training data that cannot be used; the text says which file and what to do."""
 
 
@@ -70,7 +72,7 @@ def _decode(path: Path, max_height: int) -> Packed:
         with av.open(str(path)) as container:
             for frame in container.decode(video=0):
                 scale = min(1.0, max_height / frame.height)
-                width, height = (int(round(side * scale / 16)) * 16 for side in (frame.width, frame.height))
+                width, height = (round(side * scale / 16) * 16 for side in (frame.width, frame.height))
                 small = frame.reformat(width, height, "yuv420p", dst_color_range=ColorRange.MPEG, interpolation="AREA")
                 frames.append(pack_frame(small))
                 if len(frames) == MAX_FRAMES:

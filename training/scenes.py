@@ -41,7 +41,7 @@ class ClipScene:
         self._mirror = bool(rng.random() < 0.5)
 
     def next(self) -> Packed:
-        top, left = (int(round(v)) for v in np.clip(self._at, 0, self._limit))
+        top, left = (round(float(v)) for v in np.clip(self._at, 0, self._limit))
         crop = self._clip[self._time, :, top : top + self._half, left : left + self._half]
         crop = crop[_MIRRORED, :, ::-1] if self._mirror else crop
         if not 0 <= self._time + self._step < len(self._clip):

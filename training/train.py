@@ -56,14 +56,16 @@ def build_network(run: RunConfig) -> StreamNet:
     return network.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def run_window(network: nn.Module, window: Window, state: MembraneState, device: str) -> tuple[Tensor, Tensor, MembraneState]:
+def run_window(
+    network: StreamNet, window: Window, state: MembraneState, device: str
+) -> tuple[Tensor, Tensor, MembraneState]:
     """Derained and clean (T, N, 6, h, w), normalised, and the state after the window."""
     scale, offset = code_scale(LIMITED, torch.empty(0, device=device))
     rainy, clean = ((x.to(device).float() - offset) / scale for x in (window.rainy, window.clean))
     state = state.reset(window.fresh.to(device))
     derained = []
     for frame in rainy:
-        picture, state = network.step(frame.contiguous(memory_format=torch.channels_last), state)  # type: ignore[operator]
+        picture, state = network.step(frame.contiguous(memory_format=torch.channels_last), state)
         derained.append(picture)
     return torch.stack(derained), clean, state
 
@@ -89,13 +91,13 @@ def train(run: RunConfig, *, report: Callable[[str], None] = print, stop_after: 
         network.load_state_dict(saved["weights"])
         average.load_state_dict(saved["average"])
         optimizer.load_state_dict(saved["optimizer"])
-        state = state.with_tensors([t.to(run.device) for t in saved["state"]])
+        state = MembraneState({name: t.to(run.device) for name, t in saved["state"].items()})
         step = saved["step"]
         report(f"{run.name}: goes on at step {step} of {run.optim.steps}")
 
     def checkpoint() -> None:
         content = {"network": asdict(network.config), "weights": network.state_dict(), "average": average.state_dict()}
-        content |= {"optimizer": optimizer.state_dict(), "state": list(state.tensors()), "step": step}
+        content |= {"optimizer": optimizer.state_dict(), "state": {name: state[name] for name in state}, "step": step}
         save_checkpoint(run.path, content)
         averaged = StreamNet(network.config)
         averaged.load_state_dict(average.shadow)
@@ -129,7 +131,7 @@ def train(run: RunConfig, *, report: Callable[[str], None] = print, stop_after: 
             parts |= {"loss": loss_value, "psnr_y": _psnr(derained, clean), "gradient": norm}
             smooth = {name: value + 0.98 * (smooth.get(name, value) - value) for name, value in parts.items()}
             if step % run.log_every == 0:
-                seconds = (time.monotonic() - began) / 1
+                seconds = time.monotonic() - began
                 for name, value in {**parts, "lr": rate, "loader_share": waited / seconds}.items():
                     writer.add_scalar(name, value, step)
             if step % (run.log_every * 5) == 0:

@@ -88,7 +88,7 @@ class Episode:
     def __init__(self, library: Library, config: DataConfig, seed: tuple[int, ...]) -> None:
         self._library, self._rng = library, np.random.default_rng(seed)
         rng = self._rng
-        self._scene, standing = library.scene(rng)
+        self._scene, _ = library.scene(rng)
         frozen = bool(rng.random() < config.frozen)
         if frozen:
             self._scene = library.still(rng) or self._scene
