@@ -82,7 +82,7 @@ def test_no_command_shows_the_help_and_is_wrong_usage(capsys: pytest.CaptureFixt
         (["--nope"], ["--nope", "derain --help"]),
         (["doctor", "--nope"], ["--nope", "derain doctor --help"]),
         (["compare", "only-one.mp4"], ["'B'", "derain compare --help"]),
-        (["compare", "a", "b", "c", "--crf", "many"], ["--crf", "integer"]),
+        (["compare", "a", "b", "c", "--crf", "many"], ["--crf", "number"]),
     ],
 )
 def test_wrong_usage_is_one_line_and_code_2(
