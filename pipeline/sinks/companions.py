@@ -6,16 +6,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from math import lcm
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from pipeline.sinks.containers import HAS_CHAPTERS, ISO, refusal
+from pipeline.sinks.containers import HAS_CHAPTERS, ISO, add_copy, refusal
 from pipeline.sinks.timeline import Timeline
-from pipeline.sources.streams import ignore, is_ignored, main_video, open_container, reading
+from pipeline.sources.streams import ignore, is_cover, is_ignored, main_video, open_container, reading
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
     from av.stream import Stream
+    from av.video.stream import VideoStream
 
 _MADE_BY_THE_MUXER = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 _OF_THE_OLD_CODING = ("encoder", "vendor_id", "bps", "number_of_frames", "number_of_bytes", "_statistics_")
@@ -108,7 +109,9 @@ class Companions:
             output.set_chapters(chapters)
         elif chapters:
             self._warnings.append(f"{len(chapters)} chapters are left out: {self._muxer} cannot hold chapters")
-        moving = [stream for stream in self._copied if stream.type != "attachment"]
+        moving = [
+            self._input.streams[index] for index in self._outputs if self._input.streams[index].type != "attachment"
+        ]
         if moving:
             self._packets = self._input.demux(*moving)
             self._waiting = self._next()
@@ -141,7 +144,7 @@ class Companions:
             return False  # QuickTime's chapter titles, which the demuxer has turned into chapters
         if stream.type == "data" and "timecode" in stream.metadata and self._muxer != "mpegts":
             return False  # QuickTime's timecode track: it is in the video's metadata too, and muxers make it from there
-        reason = refusal(self._muxer, stream)
+        reason = "" if self._goes_as_attachment(stream) else refusal(self._muxer, stream)
         if reason:
             ignore(stream)
             self._warnings.append(f"{stream.type} stream {stream.index} is left out: {reason}")
@@ -150,20 +153,42 @@ class Companions:
     def _add(self, streams: Iterator[Stream]) -> None:
         assert self._output is not None
         for stream in streams:
-            added = self._output.add_stream_from_template(stream)
+            if self._goes_as_attachment(stream):
+                self._attach(stream)
+                continue
+            added = add_copy(self._output, stream)
             added.metadata.update(_stream_metadata(stream))
             added.disposition = stream.disposition
             self._outputs[stream.index] = added
             self._timelines[stream.index] = Timeline(strict=stream.type in ("audio", "video"))
 
+    def _goes_as_attachment(self, stream: Stream) -> bool:
+        """Cover art is a video stream to FFmpeg's demuxers, but Matroska's muxer knows it as an attachment only."""
+        return self._muxer == "matroska" and is_cover(stream)
+
+    def _attach(self, cover: Stream) -> None:
+        assert self._output is not None
+        codec = cast("VideoStream", cover).codec_context.codec.name
+        ending = {"mjpeg": "jpg"}.get(codec, codec)
+        name = cover.metadata.get("filename", f"cover.{ending}")
+        kind = cover.metadata.get("mimetype", f"image/{ending}".replace("jpg", "jpeg"))
+        with open_container(self._source, partial=True) as again:
+            picture = next(packet for packet in again.demux(again.streams[cover.index]) if packet.size)
+            self._output.add_attachment(name, kind, bytes(picture))
+
     def _metadata(self) -> dict[str, str]:
         return {k: v for k, v in self._input.metadata.items() if k.lower() not in _MADE_BY_THE_MUXER}
 
     def _next(self) -> Packet[Stream] | None:
+        import av.error
+
         with reading(self._source):
-            for packet in self._packets:
-                if packet.size:  # the last packets are empty: they tell decoders to flush
-                    return packet
+            try:
+                for packet in self._packets:
+                    if packet.size:  # the last packets are empty: they tell decoders to flush
+                        return packet
+            except av.error.InvalidDataError:
+                self._warnings.append(f"{self._source}: audio and the like cannot be read any further than here")
         return None
 
     def _mux(self, packet: Packet[Stream]) -> None:

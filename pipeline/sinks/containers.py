@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
+    from av.container import OutputContainer
     from av.stream import Stream
 
 FORMATS = {
@@ -33,7 +34,7 @@ ISO = ("mp4", "mov")
 ROTATES = ("mp4", "mov", "matroska", "webm")
 """Containers that can store a display matrix."""
 
-HOLDS_NEGATIVE_TIME = ("mp4", "mov", "matroska", "webm", "nut")
+HOLDS_NEGATIVE_TIME = ("mp4", "mov", "matroska", "webm")
 """Containers that keep a stream's start below 0 (priming of AAC, decoding before the first pts); others shift all."""
 
 _STORES_PIXEL_SHAPE = ("mp4", "mov")
@@ -45,7 +46,7 @@ _CODES_PIXEL_SHAPE = ("libx264", "libx265", "ffv1")
 HAS_CHAPTERS = ("mp4", "mov", "matroska", "webm", "nut")
 
 _AVI = ("ffv1",)
-"""AVI stores an order but no timestamps: with codecs that reorder frames readers have to guess, and guess differently."""
+"""AVI stores an order but no timestamps: where a codec reorders frames readers have to guess, and guess differently."""
 
 _MPEGTS = {
     *("h264", "hevc", "vvc", "mpeg1video", "mpeg2video", "mpeg4"),
@@ -96,6 +97,12 @@ def _fits(muxer: str, encoder: str) -> bool:
         return encoder in trial.supported_codecs
 
 
+def add_copy(output: OutputContainer, template: Stream) -> Stream:
+    """Add a stream for packets that are copied as they are."""
+    # `opaque` spares PyAV the search for an encoder, which is not needed and may not exist.
+    return output.add_stream_from_template(template, opaque=True)
+
+
 def refusal(muxer: str, template: Stream) -> str:
     """Why the container cannot hold a copy of this stream; empty if it can.
 
@@ -110,7 +117,7 @@ def refusal(muxer: str, template: Stream) -> str:
         return what
     trial = av.open(io.BytesIO(), "w", format=muxer)
     try:
-        trial.add_stream_from_template(template)
+        add_copy(trial, template)
         trial.start_encoding()
     except (ValueError, av.error.FFmpegError):
         return what

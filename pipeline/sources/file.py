@@ -30,6 +30,9 @@ class FileSource(Source):
     A frame without a pts (raw streams, some AVI) takes its decoding timestamp if that lies after the frame before,
     else it follows the frame before by that one's duration.
 
+    `info.frames` is exact where the container counts its frames (MP4, AVI, Matroska made by mkvmerge), else estimated
+    from duration and average rate, and far off for a file whose rate varies.
+
     Args:
         path: The file.
         threads: Decoder threads; 0 lets FFmpeg take one per core.
@@ -169,6 +172,13 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
     return tuple(int(number) for number in np.frombuffer(memoryview(data), np.int32)[:9])
 
 
+def _counted(stream: VideoStream) -> int:
+    """How many frames the tags say that mkvmerge writes into Matroska; 0 if they do not."""
+    tags = {key.upper().removesuffix("-ENG"): value for key, value in stream.metadata.items()}
+    count = tags.get("NUMBER_OF_FRAMES", "")
+    return int(count) if count.isdecimal() else 0
+
+
 def _describe(stream: VideoStream, frame: av.VideoFrame, container_duration: int | None, location: int) -> StreamInfo:
     """What the container, the decoder and the first frame say about the stream; the frame has the last word."""
     source_format = frame.format.name
@@ -180,7 +190,7 @@ def _describe(stream: VideoStream, frame: av.VideoFrame, container_duration: int
         duration = float(stream.duration * stream.time_base)
     elif container_duration is not None:
         duration = container_duration / 1_000_000
-    frames = stream.frames or (round(duration * rate) if duration and rate else None)
+    frames = stream.frames or _counted(stream) or (round(duration * rate) if duration and rate else None)
     full = source_format.startswith("yuvj") or FULL in (frame.color_range, context.color_range)
     tags = {
         "color_range": FULL if full else frame.color_range or context.color_range,
