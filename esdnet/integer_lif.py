@@ -7,7 +7,8 @@ One step of one neuron with membrane potential v, input current x, leak β, thre
     v' = h − s·θ                       soft reset (by subtraction)
 
 Sources: integers while training, binary spikes on hardware: SpikeYOLO (Luo et al., ECCV 2024); learnt leak: parametric
-LIF (Fang et al., ICCV 2021); soft reset: Rueckauer et al. (Frontiers in Neuroscience, 2017). The membrane is an argument and a result, never a buffer (design: the network step is a pure function).
+LIF (Fang et al., ICCV 2021); soft reset: Rueckauer et al. (Frontiers in Neuroscience, 2017).
+The membrane is an argument and a result, never a buffer: the network's step is a pure function.
 """
 
 from __future__ import annotations

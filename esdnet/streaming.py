@@ -103,7 +103,8 @@ class _Block(nn.Module):
         self.attention = _ChannelAttention(dim) if config.attention else nn.Identity()
 
     def forward(self, x: Tensor, run: _Run) -> Tensor:
-        return x + self.attention(run(self.second, run(self.first, x)))
+        change: Tensor = self.attention(run(self.second, run(self.first, x)))
+        return x + change
 
 
 class _Run:

@@ -1,0 +1,91 @@
+"""`derain train`: it learns, and a run that was cut off goes on as if nothing had happened."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import esdnet
+from esdnet.streaming import StreamNet
+
+RECIPE = """
+name: tiny
+seed: 3
+folder: {folder}
+network: {{dims: [8, 8, 8], encoder_blocks: [0, 1, 1], decoder_blocks: [1, 1]}}
+checkpoint_every: {every}
+log_every: 1
+data:
+  stills: [{{path: {stills}}}]
+  crop: 32
+  window: 2
+  windows: 2
+  batch: 2
+optim: {{steps: 6, lr: 1.0e-3, warmup: 2, ema: 0.5}}
+"""
+
+
+@pytest.fixture(scope="module")
+def stills(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stills")
+    picture = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    cv2.imwrite(str(folder / "0.png"), cv2.resize(picture, (128, 96), interpolation=cv2.INTER_CUBIC))
+    return folder
+
+
+def derain_train(recipe: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pipeline.cli", "train", str(recipe), *options]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+
+
+def recipe(tmp_path: Path, stills: Path, every: int = 100) -> Path:
+    path = tmp_path / "run.yaml"
+    path.write_text(RECIPE.format(folder=tmp_path / "runs", stills=stills, every=every))
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, stills: Path) -> Path:
+    """Folder of a run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = derain_train(recipe(folder, stills))
+    assert done.returncode == 0, done.stderr
+    weights = Path(done.stdout.strip())
+    assert weights.exists()
+    return weights.parent
+
+
+def test_a_stopped_run_ends_with_the_weights_of_an_unbroken_one(whole: Path, tmp_path: Path, stills: Path) -> None:
+    broken = recipe(tmp_path, stills)
+    first = derain_train(broken, "--minutes", "0.0001")  # stops after a step
+    assert first.returncode == 0, first.stderr
+    second = derain_train(broken)
+    assert "goes on at step" in second.stderr
+    state, expected = (torch.load(f / "last.pt", weights_only=True) for f in (tmp_path / "runs/tiny", whole))
+    assert state["step"] == expected["step"] == 6
+    assert all(torch.equal(state["weights"][name], tensor) for name, tensor in expected["weights"].items())
+
+
+def test_what_it_leaves_is_a_model(whole: Path) -> None:
+    assert isinstance(esdnet.load(whole / "average.safetensors"), StreamNet)
+    assert list((whole / "tensorboard").glob("events*"))
+
+
+def test_errors_are_one_line(tmp_path: Path, stills: Path) -> None:
+    missing = derain_train(tmp_path / "none.yaml")
+    assert missing.returncode == 1
+    assert len(missing.stderr.strip().splitlines()) == 1
+    assert "none.yaml" in missing.stderr
+    path = recipe(tmp_path, stills)
+    path.write_text(path.read_text().replace("dims: [8, 8, 8]", "dims: [8, 8]"))
+    wrong = derain_train(path)
+    assert wrong.returncode == 1
+    assert wrong.stderr.strip().startswith("derain: network: a StreamNet has three dims")
+    assert len(wrong.stderr.strip().splitlines()) == 1

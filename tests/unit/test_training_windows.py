@@ -1,0 +1,98 @@
+"""Training windows: the same data for the same seed, whole episodes, clear errors."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from training.packed_clips import DataError
+from training.run_config import DataConfig, read_run
+from training.windows import Window, WindowStream
+
+
+@pytest.fixture(scope="module")
+def stills(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stills")
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        small = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{i}.png"), cv2.resize(small, (128, 96), interpolation=cv2.INTER_CUBIC))
+    return folder
+
+
+def data(stills: Path, **changes: object) -> DataConfig:
+    fields = {"stills": [{"path": str(stills)}], "crop": 32, "window": 2, "windows": 3, "batch": 2, **changes}
+    return DataConfig.model_validate(fields)
+
+
+def take(config: DataConfig, count: int, start: int = 0) -> list[Window]:
+    stream = iter(WindowStream(config, seed=5, start=start))
+    return [next(stream) for _ in range(count)]
+
+
+def test_shapes_and_episodes(stills: Path) -> None:
+    windows = take(data(stills), 6)
+    assert all(w.rainy.shape == w.clean.shape == (2, 2, 6, 16, 16) for w in windows)
+    assert all(w.rainy.dtype == torch.uint8 for w in windows)
+    assert [w.fresh[0].item() for w in windows] == [True, False, False, True, False, False]
+    assert any(w.fresh[1] != w.fresh[0] for w in windows)
+
+
+def test_a_resumed_stream_gives_the_same_data(stills: Path) -> None:
+    whole, tail = take(data(stills), 7), take(data(stills), 3, start=4)
+    for a, b in zip(whole[4:], tail, strict=True):
+        assert torch.equal(a.rainy, b.rainy)
+        assert torch.equal(a.clean, b.clean)
+        assert torch.equal(a.fresh, b.fresh)
+
+
+def test_it_rains(stills: Path) -> None:
+    windows = take(data(stills), 12)
+    assert sum(float((w.rainy.float() - w.clean.float()).abs().mean()) for w in windows) > 0.5
+
+
+def test_frozen_rain_stands_still(stills: Path) -> None:
+    for window in take(data(stills, frozen=1.0), 3):
+        assert torch.equal(window.rainy[0], window.rainy[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name: a\ndata: {crop: 33}", "data.crop"),
+        ("name: a\ndata: {}\nspeed: 3", "speed"),
+        ("name: [", "not YAML"),
+        ("data: {}", "name"),
+    ],
+)
+def test_a_wrong_file_is_refused_in_one_line(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(DataError, match=says) as caught:
+        read_run(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_small_and_broken_data_are_named(stills: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        WindowStream(data(tmp_path / "nowhere"), 0)
+    with pytest.raises(DataError, match="smaller than the crop"):
+        WindowStream(data(stills, crop=104), 0)
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"bad\.png: cannot be read"):
+        WindowStream(data(tmp_path), 0)
+    (tmp_path / "bad.png").rename(tmp_path / "bad.mp4")
+    clips = DataConfig.model_validate({"clips": [{"path": str(tmp_path)}], "cache": str(tmp_path / "cache")})
+    with pytest.raises(DataError, match=r"bad\.mp4: cannot be read"):
+        WindowStream(clips, 0)
+    with pytest.raises(DataError, match="no data"):
+        WindowStream(DataConfig(), 0)
+
+
+def test_the_shipped_recipes_are_valid() -> None:
+    configs = Path(__file__).parents[2] / "configs"
+    runs = [read_run(path) for path in sorted(configs.glob("*.yaml"))]
+    assert {"stream", "stream-nano"} <= {run.name for run in runs}
