@@ -245,37 +245,32 @@ _NOT_COMPARED = ("encoder", "duration", "vendor_id", "major_brand", "minor_versi
 def facts(path: str | Path) -> Facts:
     """Read a file to its end, packets and frames."""
     with av.open(str(path)) as held:
-        video = next(s for s in held.streams.video if not s.disposition & 0x400)
+        index = next(s.index for s in held.streams.video if not s.disposition & 0x400)
         streams = [
             StreamFacts(s.type, _codec(s), s.time_base, int(s.disposition), _kept(s.metadata), []) for s in held.streams
-        ]
-        chapters = [
-            (c["start"] * c["time_base"], c["end"] * c["time_base"], c["metadata"].get("title", ""))
-            for c in held.chapters()
         ]
         for packet in held.demux():
             if packet.size:
                 streams[packet.stream_index].packets.append(_packet(packet))
-        result = {
-            "format": held.format.name,
-            "metadata": _kept(held.metadata),
-            "chapters": chapters,
-            "streams": streams,
-        }
-        result |= {"video": video.index, "average_rate": video.average_rate}
-        result["size"] = (video.codec_context.width, video.codec_context.height)
-        shape = video.sample_aspect_ratio
     with av.open(str(path)) as held:
-        video = held.streams[video.index]
-        base = video.time_base
+        video = held.streams[index]
+        assert isinstance(video, av.VideoStream)
         frames = list(held.decode(video))
         first = frames[0]
-        matrix = [
-            tuple(np.frombuffer(memoryview(d), np.int32)) for d in first.side_data if d.type.name == "DISPLAYMATRIX"
-        ]
+        matrix = [np.frombuffer(memoryview(d), np.int32) for d in first.side_data if d.type.name == "DISPLAYMATRIX"]
+        context, base = video.codec_context, video.time_base
         return Facts(
-            **result,
-            sample_aspect_ratio=shape or video.codec_context.sample_aspect_ratio or Fraction(1),
+            format=held.format.name,
+            metadata=_kept(held.metadata),
+            chapters=[
+                (c["start"] * c["time_base"], c["end"] * c["time_base"], c["metadata"].get("title", ""))
+                for c in held.chapters()
+            ],
+            streams=streams,
+            video=index,
+            size=(context.width, context.height),
+            average_rate=video.average_rate,
+            sample_aspect_ratio=video.sample_aspect_ratio or context.sample_aspect_ratio or Fraction(1),
             colours=(first.color_range, first.color_primaries, first.color_trc, first.colorspace),
             rotation=first.rotation,
             display_matrix=tuple(int(n) for n in matrix[0]) if matrix else (),
