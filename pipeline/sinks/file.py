@@ -128,6 +128,7 @@ class FileSink(Sink):
         return Fraction(*self._info.average_rate) if self._info.average_rate else _ASSUMED_RATE
 
     def _add_video(self, output: OutputContainer) -> VideoStream:
+        import av.error
         from av.codec.context import Flags
         from av.video.stream import VideoStream
 
@@ -158,6 +159,11 @@ class FileSink(Sink):
             stream.set_display_matrix(info.display_matrix)
         elif info.rotation:
             stream.set_display_rotation(info.rotation)
+        try:
+            context.open()
+        except av.error.FFmpegError as error:
+            picture = f"{info.width}x{info.height} {settings.pixel_format}"
+            raise DerainError(f"{settings.codec} cannot encode {picture}; use another --codec") from error
         return stream
 
     def write(self, frame: Frame) -> None:
@@ -232,8 +238,7 @@ class FileSink(Sink):
                 output.close()
         if self._companions:
             self._companions.close()
-        if hasattr(self, "_temporary") and output is not None:
-            remove(self._temporary)
+        remove(self._temporary)  # after `close` it is gone already
 
 
 def _fraction(stream: VideoStream) -> Fraction:

@@ -43,7 +43,9 @@ def open_container(path: str, partial: bool = False) -> InputContainer:
         raise DerainError(f"{path}: is empty (0 bytes); copy or download it again")
     wanted = expected_size(path)
     if wanted > size and not partial:
-        raise DerainError(f"{path}: is cut short, {size:,} of at least {wanted:,} bytes are there; copy or download it again")
+        raise DerainError(
+            f"{path}: is cut short, {size:,} of at least {wanted:,} bytes are there; copy or download it again"
+        )
     with reading(path):
         container = av.open(f"file:{path}", metadata_errors="replace")
     if container.format.name in _NOT_VIDEO:

@@ -253,6 +253,12 @@ def test_codecs_by_their_usual_name(tmp_path: Path, codec: str, name: str, writt
     assert held.average_rate == 25
 
 
+def test_a_size_the_encoder_cannot_take_is_told(tmp_path: Path):
+    with pytest.raises(DerainError, match="libx264 cannot encode 20000x2 yuv420p; use another --codec"):
+        open_sink(str(tmp_path / "a.mp4"), info_of(20000, 2), EncodeOptions())
+    assert os.listdir(tmp_path) == []
+
+
 def test_better_crf_is_larger(tmp_path: Path):
     info = info_of()
     sizes = []
