@@ -57,10 +57,8 @@ def load(model: str | Path) -> nn.Module:
             )
         return checkpoint.load(path).eval()
     path = Path(name).expanduser()
-    if path.suffix in (".pth", ".pt"):
-        return checkpoint.import_official(path).eval()
-    if path.suffix == ".safetensors":
-        return checkpoint.load(path).eval()
+    if path.is_file() or path.suffix in (".safetensors", ".pth", ".pt"):
+        return checkpoint.load(path).float().eval()
     raise ModelError(f"unknown model {name!r}: not one of {', '.join(_NAMES)}, nor the path of a .safetensors or .pth")
 
 

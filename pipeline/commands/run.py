@@ -1,0 +1,82 @@
+"""`derain run SRC DST`: a video file or a folder of pictures in, derained out."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="Video file, picture, or folder of pictures.")],
+    destination: Annotated[
+        str, typer.Argument(metavar="DST", help="Video file (its ending says which kind) or folder.")
+    ],
+    model: Annotated[
+        str, typer.Option(help="Name (see derain models), .safetensors or .pth; identity: none.")
+    ] = "stream",
+    runtime: Annotated[str, typer.Option(help="How the network runs; auto takes the best here.")] = "auto",
+    codec: Annotated[str, typer.Option(help="Encoder: libx264, libx265, libsvtav1, ffv1 (lossless) …")] = "libx264",
+    crf: Annotated[float | None, typer.Option(help="Constant quality, lower is better; default by codec.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Speed of the encoder, as it names them.")] = None,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0: one a core.")] = 0,
+    scene_cut: Annotated[bool, typer.Option(help="Whether a scene cut makes the network forget.")] = True,
+    partial: Annotated[bool, typer.Option("--partial", help="Take a truncated file as far as it goes.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the destination.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no summary.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")] = False,
+) -> None:
+    """Take the rain out of a video or a folder of pictures.
+
+    Timestamps, sound, subtitles, chapters, metadata, rotation and colour tags are kept. The destination appears when
+    it is whole; Ctrl-C leaves nothing behind.
+    """
+    import msgspec
+
+    from pipeline.errors import DerainError
+    from pipeline.job import Job, JobResult, check_job
+    from pipeline.progress import ProgressBar
+    from pipeline.sinks.options import EncodeOptions
+    from pipeline.supervisor import Interrupted, Supervisor
+
+    options = EncodeOptions(codec=codec, crf=crf, preset=preset, overwrite=overwrite)
+    job = Job(
+        source=source, destination=destination, model=model, runtime=runtime, threads=threads,
+        scene_cuts=scene_cut, partial=partial, encode=options,
+    )  # fmt: skip
+    asked_to_stop: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda got, _frame: asked_to_stop.append(got))
+
+    def say(result: JobResult) -> None:
+        if json:
+            typer.echo(msgspec.json.encode(result).decode())
+
+    failed = JobResult(status="failed", source=source, destination=destination, model=model)
+    try:
+        check_job(job)
+        with ProgressBar(job, quiet=quiet or json) as bar:
+            result = Supervisor(job, bar.watch).run(lambda: bool(asked_to_stop))
+    except Interrupted as stopped:
+        failed.status, failed.error = "interrupted", "interrupted"
+        say(failed)
+        raise KeyboardInterrupt from stopped
+    except DerainError as error:
+        failed.error = str(error)
+        say(failed)
+        raise
+    for warning in result.warnings:
+        print(f"derain: note: {warning}", file=sys.stderr)
+    say(result)
+    if not (quiet or json):
+        damaged = f", {result.damaged} damaged" if result.damaged else ""
+        cuts = result.resets.get("scene_cut", 0)
+        print(
+            f"{Path(destination)}: {result.frames_out} frames{damaged} in {result.seconds:.1f} s "
+            f"({result.fps:.1f} fps), {result.model} on {result.runtime}"
+            + (f", {cuts} scene cut{'s' * (cuts != 1)}" if cuts else ""),
+            file=sys.stderr,
+        )

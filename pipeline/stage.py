@@ -1,0 +1,119 @@
+"""One stage as a process: `python -m pipeline.stage decode`, told what to do on standard input.
+
+The front (`pipeline.supervisor`) starts three of these. A stage reports to it over a socket of its own, ends when it is
+asked to (SIGTERM), leaves Ctrl-C to the front, and never outlives it (PR_SET_PDEATHSIG on Linux).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from types import FrameType
+
+import msgspec
+import zmq
+
+from pipeline.job import Job
+from pipeline.link import Stopped
+from pipeline.wire import Failure, Message, Progress, Ready, Report, pack
+
+NAMES = ("decode", "derain", "encode")
+_PROGRESS_EVERY = 0.2  # seconds
+_PR_SET_PDEATHSIG = 1
+
+
+class StageOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stage is told: the job, and the addresses of its links and of the front."""
+
+    job: Job
+    front: str
+    upstream: str = ""
+    downstream: str = ""
+
+
+class Stage:
+    """What a stage's work sees of its process: the order, whether to stop, and where to report."""
+
+    def __init__(self, name: str, order: StageOrder) -> None:
+        self.name, self.order, self.job = name, order, order.job
+        self._stopped = False
+        self._parent = os.getppid()
+        self._told = 0.0
+        self.began = time.monotonic()
+        self._front: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUSH)
+        self._front.setsockopt(zmq.LINGER, 1000)
+        self._front.connect(order.front)
+
+    def stop(self, *_: object) -> None:
+        self._stopped = True
+
+    def stopped(self) -> bool:
+        """Whether the stage should give up: it was told to, or its front has gone."""
+        return self._stopped or os.getppid() != self._parent
+
+    def ready(self, message: Ready) -> None:
+        self.began = time.monotonic()
+        self.tell(message)
+
+    def progress(self, frames: int) -> None:
+        now = time.monotonic()
+        if now - self._told >= _PROGRESS_EVERY:
+            self._told = now
+            self.tell(Progress(self.name, frames))
+
+    def report(self, report: Report) -> None:
+        self.tell(report)
+
+    def tell(self, message: Message) -> None:
+        self._front.send(pack(message))
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self.began
+
+    def check(self) -> None:
+        """Raise Stopped where the stage should give up; for work that does not wait on a link."""
+        if self.stopped():
+            raise Stopped
+
+    def close(self) -> None:
+        self._front.close()
+
+
+def _die_with_parent() -> None:
+    """Ask Linux for SIGTERM when the front dies, however it dies; elsewhere `Stage.stopped` notices."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def main() -> int:
+    """Carry out one stage. Whatever goes wrong is told to the front; nothing is printed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    name = sys.argv[1]
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=StageOrder)
+    stage = Stage(name, order)
+
+    def on_term(_number: int, _frame: FrameType | None) -> None:
+        stage.stop()
+
+    signal.signal(signal.SIGTERM, on_term)
+    _die_with_parent()
+    work: Callable[[Stage], None] = import_module(f"pipeline.{name}").run
+    try:
+        work(stage)
+        return 0
+    except Stopped:
+        return 0
+    except BaseException as error:
+        stage.tell(Failure.of(name, error))
+        return 1
+    finally:
+        stage.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

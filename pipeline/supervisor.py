@@ -1,0 +1,184 @@
+"""The front: starts the three stages of a job, watches them, and cleans up whatever happens.
+
+Stages are processes of their own, so a crash in one cannot take the result of another with it. The front hears from
+them over one socket and sees them end; the first true cause it hears of becomes the job's error, not the complaints of
+the neighbours of a stage that died. Sockets live in a folder that only this user can enter.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+import msgspec
+import zmq
+
+from pipeline.errors import DerainError, UsageError
+from pipeline.job import Job, JobResult, StageTimes
+from pipeline.sinks.temporary import sweep
+from pipeline.stage import NAMES, StageOrder
+from pipeline.wire import Failure, Message, Progress, Ready, Report, unpack
+
+POLL_MS = 50
+GRACE = 4.0
+"""Seconds that a stage has to end by itself before it is killed."""
+CAUSE_WAIT = 1.0
+"""Seconds that a neighbour's complaint waits for the true cause."""
+
+Watcher = Callable[[Message], None]
+
+
+class Interrupted(Exception):
+    """The user asked the job to end."""
+
+
+class Supervisor:
+    """Runs one job. `watch` is called with each message of the stages, for a progress bar."""
+
+    def __init__(self, job: Job, watch: Watcher = lambda _: None) -> None:
+        self._job = job
+        self._watch = watch
+        self._reports: dict[str, Report] = {}
+        self._failures: list[Failure] = []
+        self._runtime: str | None = None
+        self._stages: dict[str, subprocess.Popen[bytes]] = {}
+
+    def run(self, stop: Callable[[], bool] = lambda: False) -> JobResult:
+        """Carry the job out. Raises DerainError with the cause where it fails, Interrupted when `stop` says so."""
+        began = time.monotonic()
+        folder = tempfile.mkdtemp(prefix="derain-")  # mode 0700
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        front = context.socket(zmq.PULL)
+        try:
+            front.bind(f"ipc://{folder}/front")
+            self._start(folder)
+            self._wait(front, stop)
+        finally:
+            self._end()
+            front.close(0)
+            context.term()
+            shutil.rmtree(folder, ignore_errors=True)
+            if os.path.isdir(os.path.dirname(os.path.abspath(self._job.destination))):
+                sweep(self._job.destination)
+        return self._result(time.monotonic() - began)
+
+    def _start(self, folder: str) -> None:
+        first, second = f"ipc://{folder}/decoded", f"ipc://{folder}/derained"
+        ends = {"decode": ("", first), "derain": (first, second), "encode": (second, "")}
+        for name in NAMES:
+            upstream, downstream = ends[name]
+            order = StageOrder(job=self._job, front=f"ipc://{folder}/front", upstream=upstream, downstream=downstream)
+            stage = subprocess.Popen(
+                [sys.executable, "-m", "pipeline.stage", name],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=None if _debugging() else subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            )
+            self._stages[name] = stage
+            assert stage.stdin is not None
+            try:
+                stage.stdin.write(msgspec.json.encode(order))
+                stage.stdin.close()
+            except BrokenPipeError:
+                pass  # it died at once; `_look` says so
+
+    def _wait(self, front: zmq.Socket[bytes], stop: Callable[[], bool]) -> None:
+        complained: float | None = None
+        while len(self._reports) < len(NAMES):
+            self._hear(front)
+            if stop():
+                raise Interrupted
+            self._look(front)
+            if cause := next((f for f in self._failures if f.kind != "peer"), None):
+                raise _error(cause)
+            if self._failures:
+                complained = complained or time.monotonic()
+                if time.monotonic() - complained > CAUSE_WAIT:
+                    raise _error(self._failures[0])
+
+    def _hear(self, front: zmq.Socket[bytes]) -> None:
+        """Take in what the stages say, waiting for it a moment."""
+        timeout = POLL_MS
+        while front.poll(timeout):
+            message = unpack(front.recv())
+            match message:
+                case Report(stage=name):
+                    self._reports[name] = message
+                case Failure():
+                    self._failures.append(message)
+                case Ready(runtime=str() as runtime):
+                    self._runtime = runtime
+                case _:
+                    pass
+            self._watch(message)
+            timeout = 0
+
+    def _look(self, front: zmq.Socket[bytes]) -> None:
+        """Notice a stage that ended without a word."""
+        for name, stage in self._stages.items():
+            if stage.poll() is None or name in self._reports:
+                continue
+            self._hear(front)  # its last words may just have come
+            if name in self._reports or any(f.stage == name for f in self._failures):
+                continue
+            how = (
+                f"was killed by {signal.Signals(-stage.returncode).name}"
+                if stage.returncode < 0
+                else f"ended with code {stage.returncode}"
+            )
+            why = "; the machine may be out of memory" if stage.returncode == -signal.SIGKILL else ""
+            self._failures.append(Failure(name, "failed", f"the {name} stage {how}{why}: nothing was written"))
+
+    def _end(self) -> None:
+        """Let no stage live on: ask, wait, kill."""
+        finished = len(self._reports) == len(NAMES)
+        deadline = time.monotonic() + GRACE
+        if not finished:
+            for stage in self._stages.values():
+                if stage.poll() is None:
+                    stage.terminate()
+        for stage in self._stages.values():
+            try:
+                stage.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                stage.kill()
+                stage.wait()
+
+    def _result(self, seconds: float) -> JobResult:
+        reports = self._reports
+        frames = reports["encode"].frames
+        return JobResult(
+            status="done",
+            source=self._job.source,
+            destination=self._job.destination,
+            model=self._job.model,
+            runtime=self._runtime,
+            frames_in=reports["decode"].frames,
+            frames_out=frames,
+            damaged=reports["decode"].damaged,
+            resets=reports["derain"].resets,
+            fps=frames / seconds,
+            seconds=seconds,
+            stages={n: StageTimes(busy=r.busy, wait_in=r.wait_in, wait_out=r.wait_out) for n, r in reports.items()},
+            warnings=reports["decode"].warnings + reports["encode"].warnings,
+        )
+
+
+def _error(failure: Failure) -> DerainError:
+    if failure.trace and _debugging():
+        print(failure.trace, file=sys.stderr)
+    return UsageError(failure.text) if failure.kind == "usage" else DerainError(failure.text)
+
+
+def _debugging() -> bool:
+    return os.environ.get("DERAIN_DEBUG", "0") not in ("", "0")
+
+
+__all__ = ["Interrupted", "Progress", "Supervisor"]

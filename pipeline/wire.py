@@ -1,0 +1,150 @@
+"""What is said on the wire between stages: msgspec structs, tagged by name, packed as MessagePack.
+
+A message is one ZeroMQ part, a frame two: the packed `FrameMsg` and its pixels as they lie in memory. Nothing is ever
+pickled, so a peer can make a stage fail but not run code.
+
+Two conversations use these messages:
+
+* along a link (`pipeline.link`), downstream ``Hello FrameMsg* End`` and upstream ``Welcome Credit* EndAck``;
+  `Failure` may come from either side at any time and ends it;
+* from a stage to the front (`pipeline.supervisor`): ``Ready Progress* Report``, or `Failure`.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from pipeline.errors import DerainError, UsageError
+from pipeline.frame import FrameHeader, StreamInfo
+
+PROTOCOL = 1
+"""Raised by one whenever a message changes its meaning; both ends of a link must have the same."""
+
+
+class Hello(msgspec.Struct, frozen=True, tag=True):
+    """First message of the sender: which protocol it speaks and what stream follows."""
+
+    protocol: int
+    info: StreamInfo
+
+
+class Welcome(msgspec.Struct, frozen=True, tag=True):
+    """Answer to `Hello`: how much may be in flight, that is sent and not yet given back by a `Credit`."""
+
+    protocol: int
+    frames: int
+    bytes: int
+
+
+class FrameMsg(msgspec.Struct, frozen=True, tag=True):
+    """A frame; its pixels are the message's second part."""
+
+    header: FrameHeader
+
+
+class Credit(msgspec.Struct, frozen=True, tag=True):
+    """The receiver is done with so many frames, which held so many bytes of pixels."""
+
+    frames: int
+    bytes: int
+
+
+class End(msgspec.Struct, frozen=True, tag=True):
+    """No frame follows. Says how many went before it, so that a lost tail can't pass for a short film."""
+
+    frames: int
+    damaged: int  # frames of the source that could not be decoded
+
+
+class EndAck(msgspec.Struct, frozen=True, tag=True):
+    """The last stage has closed its file with so many frames: the job is done."""
+
+    frames: int
+
+
+FailureKind: TypeAlias = Literal["usage", "failed", "internal", "peer"]
+"""usage: exit code 2; failed: exit code 1; internal: a bug, exit code 1; peer: the stage at the other end of a link
+went away, which is a consequence and never the cause."""
+
+
+class Failure(msgspec.Struct, frozen=True, tag=True):
+    """A stage can't go on. `stage` is where it began, however many stages have passed it on since."""
+
+    stage: str
+    kind: FailureKind
+    text: str
+    trace: str = ""  # the traceback where it began, for --debug
+
+    @classmethod
+    def of(cls, stage: str, error: BaseException) -> Failure:
+        """What `error`, raised in `stage`, is to the others. A `StageFailed` keeps its first cause."""
+        if isinstance(error, StageFailed):
+            return error.failure
+        trace = "".join(traceback.format_exception(error))
+        if isinstance(error, UsageError):
+            return cls(stage, "usage", str(error), trace)
+        if isinstance(error, DerainError):
+            return cls(stage, "failed", str(error), trace)
+        if isinstance(error, MemoryError):
+            return cls(stage, "failed", f"the {stage} stage is out of memory", trace)
+        return cls(stage, "internal", f"internal error in the {stage} stage: {type(error).__name__}: {error}", trace)
+
+
+class StageFailed(DerainError):
+    """Another stage has failed; carries its `Failure`."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.text)
+        self.failure = failure
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """Stage to front: set up; work begins. Each stage fills in what it knows."""
+
+    stage: str
+    info: StreamInfo | None = None  # decode
+    model: str | None = None  # derain
+    runtime: str | None = None  # derain
+
+
+class Progress(msgspec.Struct, frozen=True, tag=True):
+    """Stage to front: so many frames are through."""
+
+    stage: str
+    frames: int
+
+
+class Report(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Stage to front: done, and how it went. Times are wall seconds from `Ready` to the end."""
+
+    stage: str
+    frames: int
+    busy: float  # at its own work
+    wait_in: float = 0.0  # waiting for a frame
+    wait_out: float = 0.0  # waiting for credit and, at the end, for the acknowledgement
+    damaged: int = 0  # decode: frames that could not be decoded
+    resets: dict[str, int] = {}  # derain: how often the membranes were zeroed, by reason
+    warnings: list[str] = []
+
+
+Message: TypeAlias = Hello | Welcome | FrameMsg | Credit | End | EndAck | Failure | Ready | Progress | Report
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+
+def pack(message: Message) -> bytes:
+    return _encoder.encode(message)
+
+
+def unpack(data: bytes | memoryview) -> Message:
+    """Raises DerainError for bytes that are no message of this protocol."""
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise DerainError(
+            f"a message on the link is not one of protocol {PROTOCOL} ({error}); run the same version at both ends"
+        ) from error
