@@ -41,9 +41,7 @@ def demo(
     derain("run", rainy, derained, "--model", model, "--overwrite")
     derain("compare", rainy, derained, both, "--labels", "rainy,derained", "--overwrite")
     before, after = mean_psnr(rainy, clean), mean_psnr(derained, clean)
-    print(
-        f"\nPSNR on luma against the dry clip: rainy {before:.2f} dB, derained {after:.2f} dB ({after - before:+.2f})"
-    )
+    print(f"\nPSNR on luma: rainy {before:.2f} dB, derained {after:.2f} dB ({after - before:+.2f} dB)")
     print(f"Look at {both}: rainy on the left, derained on the right. All videos are in {folder}/.")
 
 
