@@ -13,6 +13,7 @@ Pixels are the second part of a frame's message and are not copied by us on eith
 
 Both ends are DEALER sockets; either may bind. ``ipc://`` and ``tcp://`` notice that the peer is gone (tcp by ZMTP
 heartbeats, within 5 s); ``inproc://`` can't, so give time-outs there. An endpoint belongs to one thread.
+Used as a context manager it passes the error that ends it on to the peer.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ LINGER_MS = 1000  # how long close() lets the last message (an acknowledgement, 
 SLICE_MS = 100  # how often a wait looks whether it was asked to stop
 LAST_WORDS_MS = 200  # libzmq may report a disconnect just before it hands over the peer's last messages
 HEARTBEAT_MS = 1000
-HEARTBEAT_TIMEOUT_MS = 4000
+HEARTBEAT_TIMEOUT_MS = 3000
 
 
 class Stopped(Exception):
@@ -123,6 +124,9 @@ class Endpoint:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Leaving on an error tells the peer why, before the socket closes."""
+        if isinstance(value, Exception) and not isinstance(value, Stopped):
+            self.fail(Failure.of(self.stage, value))
         self.close()
 
     def _post(self, message: Message) -> None:
@@ -140,14 +144,10 @@ class Endpoint:
         deadline = None if timeout is None else started + timeout
         try:
             while True:
-                try:
-                    parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
-                except zmq.Again:
-                    pass
-                else:
-                    return self._open(parts)
                 if self._stop():
                     raise Stopped
+                with contextlib.suppress(zmq.Again):
+                    return self._open(self._socket.recv_multipart(zmq.NOBLOCK, copy=False))
                 now = time.monotonic()
                 if self._lost_at is not None and now >= self._lost_at + LAST_WORDS_MS / 1000:
                     self._peer_is_gone()

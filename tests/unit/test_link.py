@@ -20,7 +20,7 @@ import zmq
 from pipeline.errors import DerainError, UsageError
 from pipeline.frame import Frame, FrameHeader, StreamInfo, frame_bytes
 from pipeline.link import Receiver, Sender, Stopped
-from pipeline.wire import Credit, Failure, FrameMsg, Hello, StageFailed, Welcome, pack
+from pipeline.wire import Credit, End, Failure, FrameMsg, Hello, StageFailed, Welcome, pack
 
 INFO = StreamInfo(width=64, height=48, pixel_format="yuv420p", time_base=(1, 25))
 WAIT = 20.0  # seconds after which a test gives up
@@ -112,10 +112,10 @@ def test_a_failed_sender_ends_the_receiver_with_the_first_cause(ends: tuple[Send
     sender, receiver = ends
 
     def send() -> None:
-        sender.hello(INFO, WAIT)
-        sender.send(frame(0))
-        sender.fail(Failure.of("decode", UsageError("no such camera")))
-        sender.close()
+        with sender:
+            sender.hello(INFO, WAIT)
+            sender.send(frame(0))
+            raise UsageError("no such camera")
 
     sending = Running(send)
     receiver.accept(WAIT)
@@ -213,8 +213,6 @@ def test_lost_or_foreign_messages_are_an_error_not_a_short_film(ipc: str, parts:
 
 
 def test_an_end_that_counts_more_frames_than_came_is_an_error(ipc: str) -> None:
-    from pipeline.wire import End
-
     with zmq.Context() as context, Receiver(ipc, bind=True, stage="a", peer="b", context=context) as receiver:
         peer = raw_peer(ipc, context)
         for message in (Hello(1, INFO), End(3, 0)):
@@ -287,9 +285,7 @@ time.sleep(60)
 """
 
 
-@pytest.mark.parametrize(
-    ("url", "how"), [("ipc", signal.SIGKILL), ("tcp", signal.SIGKILL), ("tcp", signal.SIGSTOP)]
-)
+@pytest.mark.parametrize(("url", "how"), [("ipc", signal.SIGKILL), ("tcp", signal.SIGKILL), ("tcp", signal.SIGSTOP)])
 def test_a_peer_that_is_killed_or_on_tcp_hangs_is_noticed_within_5_s(ipc: str, url: str, how: int) -> None:
     with zmq.Context() as context:
         address = ipc if url == "ipc" else "tcp://127.0.0.1:*"
@@ -305,7 +301,7 @@ def test_a_peer_that_is_killed_or_on_tcp_hangs_is_noticed_within_5_s(ipc: str, u
                 started = time.monotonic()
                 with pytest.raises(StageFailed, match="the derain stage lost the decode stage") as caught:
                     next(frames)
-                assert time.monotonic() - started < 5.5
+                assert time.monotonic() - started < 5
                 assert caught.value.failure.kind == "peer"
         finally:
             peer.kill()
