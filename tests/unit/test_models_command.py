@@ -9,6 +9,7 @@ import pytest
 
 from esdnet import models as named
 from pipeline import cli
+from tests.conftest import Derain
 
 CARD: dict[str, Any] = {
     "name": "one",
@@ -62,3 +63,14 @@ def test_an_unknown_name_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> N
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == "derain: unknown model 'three'; there are: one, two\n"
+
+
+def test_every_model_of_this_version_has_a_card(derain: Derain) -> None:
+    """In a process of its own, where nothing is put in the models' place."""
+    done = derain("models", "--json")
+    assert done.returncode == 0, done.stderr
+    cards = json.loads(done.stdout)
+    assert [card["name"] for card in cards] == ["stream", "stream-nano", "esdnet"]
+    for card in cards:
+        assert card["description"]
+        assert card["licence"]
