@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.errors import DerainError
-from pipeline.link import Sender
+from pipeline.link import END_TIMEOUT, Sender
 from pipeline.sources import open_source
 from pipeline.stage import Stage
 from pipeline.wire import Ready, Report
@@ -16,15 +16,16 @@ def run(stage: Stage) -> None:
         Sender(stage.order.downstream, bind=True, stage="decode", peer="derain", stop=stage.stopped) as link,
         open_source(job.source, partial=job.partial) as source,
     ):
-        stage.ready(Ready("decode", info=source.info))
+        stage.tell(Ready("decode", info=source.info))
         link.hello(source.info)
+        stage.begin()
         link.waited = 0.0
         for frame in source:
             link.send(frame)
             stage.progress(link.frames)
         if not link.frames:
             raise DerainError(f"{job.source}: not one frame of it can be decoded")
-        link.finish(source.damaged)
+        link.finish(source.damaged, END_TIMEOUT)
         stage.report(
             Report(
                 stage="decode",

@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.errors import DerainError
 from pipeline.frame import Frame, StreamInfo, fraction
 from pipeline.job import IDENTITY, Job
-from pipeline.link import Receiver, Sender
+from pipeline.link import END_TIMEOUT, Receiver, Sender
 from pipeline.stage import Stage
 from pipeline.wire import Ready, Report
 
@@ -92,7 +92,7 @@ def run(stage: Stage) -> None:
         for frame in source.frames():
             sink.send(derainer(frame, info) if derainer else frame)
             stage.progress(sink.frames)
-        sink.finish(source.end.damaged if source.end else 0)
+        sink.finish(source.end.damaged if source.end else 0, END_TIMEOUT)
         source.acknowledge()
         stage.report(
             Report(

@@ -49,6 +49,10 @@ FRAMES_IN_FLIGHT = 4
 BYTES_IN_FLIGHT = 64 << 20
 """Five 4K frames of 4:2:0. A single larger frame may still travel, alone."""
 
+END_TIMEOUT = 3600.0
+"""Seconds to wait for the acknowledgement of the end, while slow encoders flush their look-ahead: a last resort
+against a file system that hangs. A stage that dies is noticed at once."""
+
 LINGER_MS = 1000  # how long close() lets the last message (an acknowledgement, a failure) out
 SLICE_MS = 100  # how often a wait looks whether it was asked to stop
 LAST_WORDS_MS = 200  # libzmq may report a disconnect just before it hands over the peer's last messages

@@ -1,7 +1,8 @@
 """One stage as a process: `python -m pipeline.stage decode`, told what to do on standard input.
 
 The front (`pipeline.supervisor`) starts three of these. A stage reports to it over a socket of its own, ends when it is
-asked to (SIGTERM), leaves Ctrl-C to the front, and never outlives it (PR_SET_PDEATHSIG on Linux).
+asked to (SIGTERM), leaves Ctrl-C and a closed terminal to the front, and does not outlive it: a stage whose front was
+killed gives up, which removes its half file, and clears away the sockets.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from importlib import import_module
@@ -19,18 +21,25 @@ import msgspec
 import zmq
 
 from pipeline.job import Job
-from pipeline.link import Stopped
+from pipeline.link import LINGER_MS, Stopped
+from pipeline.private_folder import remove
 from pipeline.wire import Failure, Message, Progress, Ready, Report, pack
 
 NAMES = ("decode", "derain", "encode")
 _PROGRESS_EVERY = 0.2  # seconds
+_ORPHAN_GRACE = 5.0
+"""Seconds that a stage without a front has to end by itself."""
 _PR_SET_PDEATHSIG = 1
 
 
 class StageOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stage is told: the job, and the addresses of its links and of the front."""
+    """What a stage is told: the job, who asks for it, and the addresses of its links and of the front."""
 
     job: Job
+    parent: int
+    """Process number of the front."""
+    folder: str
+    """Where the sockets are."""
     front: str
     upstream: str = ""
     downstream: str = ""
@@ -42,11 +51,9 @@ class Stage:
     def __init__(self, name: str, order: StageOrder) -> None:
         self.name, self.order, self.job = name, order, order.job
         self._stopped = False
-        self._parent = os.getppid()
         self._told = 0.0
         self.began = time.monotonic()
         self._front: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUSH)
-        self._front.setsockopt(zmq.LINGER, 1000)
         self._front.connect(order.front)
 
     def stop(self, *_: object) -> None:
@@ -54,11 +61,19 @@ class Stage:
 
     def stopped(self) -> bool:
         """Whether the stage should give up: it was told to, or its front has gone."""
-        return self._stopped or os.getppid() != self._parent
+        return self._stopped or self.orphaned()
+
+    def orphaned(self) -> bool:
+        return os.getppid() != self.order.parent
 
     def ready(self, message: Ready) -> None:
-        self.began = time.monotonic()
+        """Tell the front that work begins."""
+        self.begin()
         self.tell(message)
+
+    def begin(self) -> None:
+        """From now on time is measured."""
+        self.began = time.monotonic()
 
     def progress(self, frames: int) -> None:
         now = time.monotonic()
@@ -80,19 +95,29 @@ class Stage:
         if self.stopped():
             raise Stopped
 
-    def close(self) -> None:
-        self._front.close()
 
+def _die_with_parent(stage: Stage) -> None:
+    """Have Linux say at once (SIGTERM) when the front dies, however it dies; elsewhere `Stage.stopped` notices.
 
-def _die_with_parent() -> None:
-    """Ask Linux for SIGTERM when the front dies, however it dies; elsewhere `Stage.stopped` notices."""
+    A stage that then hangs in a library, where it can't look whether to stop, is ended the hard way.
+    """
+
+    def watch() -> None:
+        while not stage.orphaned():
+            time.sleep(1)
+        time.sleep(_ORPHAN_GRACE)
+        remove(stage.order.folder)
+        os._exit(1)
+
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def main() -> int:
     """Carry out one stage. Whatever goes wrong is told to the front; nothing is printed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     name = sys.argv[1]
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=StageOrder)
     stage = Stage(name, order)
@@ -101,7 +126,7 @@ def main() -> int:
         stage.stop()
 
     signal.signal(signal.SIGTERM, on_term)
-    _die_with_parent()
+    _die_with_parent(stage)
     work: Callable[[Stage], None] = import_module(f"pipeline.{name}").run
     try:
         work(stage)
@@ -112,7 +137,9 @@ def main() -> int:
         stage.tell(Failure.of(name, error))
         return 1
     finally:
-        stage.close()
+        zmq.Context.instance().destroy(linger=LINGER_MS)  # or the last words would be lost with the process
+        if stage.orphaned():
+            remove(order.folder)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,15 @@
 
 Stages are processes of their own, so a crash in one cannot take the result of another with it. The front hears from
 them over one socket and sees them end; the first true cause it hears of becomes the job's error, not the complaints of
-the neighbours of a stage that died. Sockets live in a folder that only this user can enter.
+the neighbours of a stage that died.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 
@@ -21,6 +19,7 @@ import zmq
 
 from pipeline.errors import DerainError, UsageError
 from pipeline.job import Job, JobResult, StageTimes
+from pipeline.private_folder import private_folder
 from pipeline.sinks.temporary import sweep
 from pipeline.stage import NAMES, StageOrder
 from pipeline.wire import Failure, Message, Progress, Ready, Report, unpack
@@ -48,23 +47,21 @@ class Supervisor:
         self._failures: list[Failure] = []
         self._runtime: str | None = None
         self._stages: dict[str, subprocess.Popen[bytes]] = {}
+        self._ended: dict[str, float] = {}
+        self._folder = ""
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> JobResult:
         """Carry the job out. Raises DerainError with the cause where it fails, Interrupted when `stop` says so."""
         began = time.monotonic()
-        folder = tempfile.mkdtemp(prefix="derain-")  # mode 0700
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        front = context.socket(zmq.PULL)
-        try:
+        with private_folder() as folder, zmq.Context() as context, context.socket(zmq.PULL) as front:
+            self._folder = folder
+            front.linger = 0
             front.bind(f"ipc://{folder}/front")
-            self._start(folder)
-            self._wait(front, stop)
-        finally:
-            self._end()
-            front.close(0)
-            context.term()
-            shutil.rmtree(folder, ignore_errors=True)
-            if os.path.isdir(os.path.dirname(os.path.abspath(self._job.destination))):
+            try:
+                self._start(folder)
+                self._wait(front, stop)
+            finally:
+                self._end()
                 sweep(self._job.destination)
         return self._result(time.monotonic() - began)
 
@@ -73,14 +70,22 @@ class Supervisor:
         ends = {"decode": ("", first), "derain": (first, second), "encode": (second, "")}
         for name in NAMES:
             upstream, downstream = ends[name]
-            order = StageOrder(job=self._job, front=f"ipc://{folder}/front", upstream=upstream, downstream=downstream)
-            stage = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.stage", name],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=None if _debugging() else subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            order = StageOrder(
+                job=self._job,
+                parent=os.getpid(),
+                folder=folder,
+                front=f"ipc://{folder}/front",
+                upstream=upstream,
+                downstream=downstream,
             )
+            with open(self._log(name), "wb") as log:
+                stage = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "pipeline.stage", name],  # -P: no module of the user's folder
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=None if _debugging() else log,
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                )
             self._stages[name] = stage
             assert stage.stdin is not None
             try:
@@ -125,7 +130,10 @@ class Supervisor:
         for name, stage in self._stages.items():
             if stage.poll() is None or name in self._reports:
                 continue
-            self._hear(front)  # its last words may just have come
+            if stage.returncode < 0:
+                self._hear(front)  # its last words may just have come
+            elif time.monotonic() - self._ended.setdefault(name, time.monotonic()) < GRACE:
+                continue  # who ended by itself has said why, and that will arrive
             if name in self._reports or any(f.stage == name for f in self._failures):
                 continue
             how = (
@@ -134,7 +142,16 @@ class Supervisor:
                 else f"ended with code {stage.returncode}"
             )
             why = "; the machine may be out of memory" if stage.returncode == -signal.SIGKILL else ""
-            self._failures.append(Failure(name, "failed", f"the {name} stage {how}{why}: nothing was written"))
+            said = f" ({last})" if (last := self._last_line(name)) else ""
+            self._failures.append(Failure(name, "failed", f"the {name} stage {how}{why}: nothing was written{said}"))
+
+    def _log(self, name: str) -> str:
+        """The file that takes what a stage's libraries print."""
+        return os.path.join(self._folder, f"{name}.log")
+
+    def _last_line(self, name: str) -> str:
+        with open(self._log(name), errors="replace") as log:
+            return next((line.strip() for line in reversed(log.readlines()) if line.strip()), "")
 
     def _end(self) -> None:
         """Let no stage live on: ask, wait, kill."""

@@ -48,8 +48,9 @@ def run(
         scene_cuts=scene_cut, partial=partial, encode=options,
     )  # fmt: skip
     asked_to_stop: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda got, _frame: asked_to_stop.append(got))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, lambda got, _frame: asked_to_stop.append(got))
 
     def say(result: JobResult) -> None:
         if json:
