@@ -34,6 +34,7 @@ class DataConfig(_Section):
     windows: int = Field(3, ge=1, description="windows in an episode; membranes are carried between them")
     batch: int = Field(4, ge=1, description="streams side by side")
     frozen: float = Field(0.12, ge=0, le=1, description="share of still pictures whose rain stands still")
+    forget: float = Field(0.2, ge=0, le=1, description="chance that a stream's membranes are reset before a frame")
     cuts: float = Field(0.05, ge=0, le=1, description="share of episodes with a cut that nobody announces")
 
 

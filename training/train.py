@@ -57,14 +57,20 @@ def build_network(run: RunConfig) -> StreamNet:
 
 
 def run_window(
-    network: StreamNet, window: Window, state: MembraneState, device: str
+    network: StreamNet, window: Window, state: MembraneState, device: str, forget: Tensor | None = None
 ) -> tuple[Tensor, Tensor, MembraneState]:
-    """Derained and clean (T, N, 6, h, w), normalised, and the state after the window."""
+    """Derained and clean (T, N, 6, h, w), normalised, and the state after the window.
+
+    `forget` (T, N), boolean, resets a stream before a frame. Without it the network leans on the past alone, which is
+    the easier cue, and learns nothing of what a streak looks like.
+    """
     scale, offset = code_scale(LIMITED, torch.empty(0, device=device))
     rainy, clean = ((x.to(device).float() - offset) / scale for x in (window.rainy, window.clean))
     state = state.reset(window.fresh.to(device))
     derained = []
-    for frame in rainy:
+    for index, frame in enumerate(rainy):
+        if forget is not None:
+            state = state.reset(forget[index].to(device))
         picture, state = network.step(frame.contiguous(memory_format=torch.channels_last), state)
         derained.append(picture)
     return torch.stack(derained), clean, state
@@ -116,7 +122,11 @@ def train(run: RunConfig, *, report: Callable[[str], None] = print, stop_after: 
             rate = learning_rate(step, run)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            derained, clean, state = run_window(network, window, state, run.device)
+            dice = torch.Generator().manual_seed(
+                run.seed * 1_000_003 + step
+            )  # of the step alone: a resume rolls the same
+            forget = torch.rand(window.rainy.shape[:2], generator=dice) < run.data.forget
+            derained, clean, state = run_window(network, window, state, run.device, forget)
             loss, parts = deraining_loss(derained, clean, run.loss)
             loss_value = float(loss.detach())
             if not math.isfinite(loss_value):

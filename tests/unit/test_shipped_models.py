@@ -1,0 +1,65 @@
+"""The named models: cards that tell the truth, weights within their budget, dry pictures left alone."""
+
+import numpy as np
+import pytest
+from skimage import data
+
+import esdnet
+from esdnet import Derainer, models
+from esdnet.complexity import complexity
+from esdnet.errors import ModelError
+from esdnet.streaming import StreamNet
+
+BUDGETS = {"stream": 32.0, "stream-nano": 5.0}  # kMAC a pixel and frame, design.md
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_every_model_has_a_card(name: str) -> None:
+    card = models.card(name)
+    for key in ("description", "parameters", "licence", "data"):
+        assert card[key], key
+    assert len(card["text"]) > 200
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+def test_shipped_weights_are_what_the_card_says_and_within_budget(name: str) -> None:
+    network = esdnet.load(name)
+    assert isinstance(network, StreamNet)
+    cost = complexity(network)
+    card = models.card(name)
+    assert cost.parameters == card["parameters"]
+    assert cost.kmacs_per_pixel == pytest.approx(card["kmacs_per_pixel"], abs=0.01)
+    assert cost.kmacs_per_pixel <= BUDGETS[name]
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+def test_a_dry_clip_stays_as_it_is(name: str) -> None:
+    picture = data.coffee()[:256, :320]
+    derainer = Derainer(name, threads=1)
+    for _ in range(6):
+        out = np.asarray(derainer(picture)).astype(float)
+    assert 10 * np.log10(255**2 / np.mean((out - picture) ** 2)) >= 40
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+def test_two_thousand_frames_do_not_drift(name: str) -> None:
+    """A read-out that feeds on its own past could wander off; it must not, on a picture that stands and rains on."""
+    rng = np.random.default_rng(0)
+    clean = data.coffee()[100:148, 100:164, 1]
+    derainer = Derainer(name, threads=1)
+    errors = []
+    for _ in range(2000):
+        rainy = clean.copy()
+        for x in rng.integers(0, 64, 2):
+            top = int(rng.integers(0, 36))
+            rainy[top : top + 12, x] = np.clip(rainy[top : top + 12, x].astype(int) + 60, 0, 255)
+        errors.append(np.mean((np.asarray(derainer(rainy)).astype(float) - clean) ** 2))
+    psnr = 10 * np.log10(255**2 / np.array(errors))
+    assert psnr[-200:].mean() > psnr[100:300].mean() - 0.3
+
+
+def test_a_model_without_weights_says_what_to_do() -> None:
+    with pytest.raises(ModelError, match=r"give the path of a checkpoint"):
+        esdnet.load("esdnet")
+    with pytest.raises(ModelError, match="unknown model"):
+        models.card("nonesuch")
