@@ -84,7 +84,7 @@ class Supervisor:
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=None if _debugging() else log,
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                    env=_environment(),
                 )
             self._stages[name] = stage
             assert stage.stdin is not None
@@ -192,6 +192,13 @@ def _error(failure: Failure) -> DerainError:
     if failure.trace and _debugging():
         print(failure.trace, file=sys.stderr)
     return UsageError(failure.text) if failure.kind == "usage" else DerainError(failure.text)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with our import path. OpenMP's threads wait asleep unless the user says otherwise: spinning, they take the
+    cores from the codecs beside them (measured on two busy cores: 0.8 fps spinning, 5.6 asleep)."""
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONPATH": path}
 
 
 def _debugging() -> bool:

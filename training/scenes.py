@@ -78,7 +78,7 @@ class StillScene:
                            [0, self._zoom, half - self._zoom * self._centre[1]]])  # fmt: skip
         rgb = cv2.warpAffine(self._picture, matrix, (self._crop, self._crop), flags=cv2.INTER_LINEAR,
                              borderMode=cv2.BORDER_REFLECT_101)  # fmt: skip
-        self._shown = pack_rgb(rgb)
+        self._shown = pack_rgb(np.asarray(rgb, np.uint8))
         self._velocity = self._velocity + self._rng.normal(0, 0.3, 2) * (np.abs(self._velocity).max() > 0)
         self._centre = self._centre + self._velocity / self._zoom
         size = np.array(self._picture.shape[1::-1])

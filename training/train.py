@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ def build_network(run: RunConfig) -> StreamNet:
             raise DataError(f"init: {run.init} has layers that the network of this run has not ({unexpected[0]})")
         if missing:
             print(f"{len(missing)} tensors begin anew, the rest from {run.init}")
-    return network.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return network.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def run_window(
@@ -102,7 +103,11 @@ def train(run: RunConfig, *, report: Callable[[str], None] = print, stop_after: 
         report(f"{run.name}: goes on at step {step} of {run.optim.steps}")
 
     def checkpoint() -> None:
-        content = {"network": asdict(network.config), "weights": network.state_dict(), "average": average.state_dict()}
+        content: dict[str, Any] = {
+            "network": asdict(network.config),
+            "weights": network.state_dict(),
+            "average": average.state_dict(),
+        }
         content |= {"optimizer": optimizer.state_dict(), "state": {name: state[name] for name in state}, "step": step}
         save_checkpoint(run.path, content)
         averaged = StreamNet(network.config)
