@@ -48,13 +48,18 @@ def build_network(run: RunConfig) -> StreamNet:
     except (TypeError, ValueError) as error:
         raise DataError(f"network: {error}") from error
     if run.init:
-        start = esdnet.checkpoint.load(run.init)
-        missing, unexpected = network.load_state_dict(start.state_dict(), strict=False)
-        if unexpected:
-            raise DataError(f"init: {run.init} has layers that the network of this run has not ({unexpected[0]})")
-        if missing:
-            print(f"{len(missing)} tensors begin anew, the rest from {run.init}")
+        _begin_from(network, esdnet.checkpoint.load(run.init), run.init)
     return network.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+@torch.no_grad()
+def _begin_from(network: StreamNet, start: nn.Module, name: str) -> None:
+    """Take over the weights of `start`; a layer that has grown in width takes them into its first channels."""
+    mine = network.state_dict()
+    for key, theirs in start.state_dict().items():
+        if key not in mine or any(a > b for a, b in zip(theirs.shape, mine[key].shape, strict=True)):
+            raise DataError(f"init: {key} of {name} does not fit the network of this run")
+        mine[key][tuple(slice(size) for size in theirs.shape)] = theirs
 
 
 def run_window(
