@@ -44,18 +44,18 @@ def test_a_dry_clip_stays_as_it_is(name: str) -> None:
 @pytest.mark.parametrize("name", BUDGETS)
 def test_two_thousand_frames_do_not_drift(name: str) -> None:
     """A read-out that feeds on its own past could wander off; it must not, on a picture that stands and rains on."""
-    rng = np.random.default_rng(0)
     clean = data.coffee()[100:148, 100:164, 1]
     derainer = Derainer(name, threads=1)
     errors = []
-    for _ in range(2000):
+    for index in range(2000):
+        rng = np.random.default_rng(index % 400)  # the same rain again, so that early and late frames can be compared
         rainy = clean.copy()
         for x in rng.integers(0, 64, 2):
             top = int(rng.integers(0, 36))
             rainy[top : top + 12, x] = np.clip(rainy[top : top + 12, x].astype(int) + 60, 0, 255)
         errors.append(np.mean((np.asarray(derainer(rainy)).astype(float) - clean) ** 2))
     psnr = 10 * np.log10(255**2 / np.array(errors))
-    assert psnr[-200:].mean() > psnr[100:300].mean() - 0.3
+    assert psnr[1700:].mean() > psnr[100:400].mean() - 0.3
 
 
 def test_a_model_without_weights_says_what_to_do() -> None:
