@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
 import esdnet.checkpoint
+import esdnet.models
 from esdnet.planes import LIMITED, code_scale
 from esdnet.state import MembraneState
 from esdnet.streaming import StreamConfig, StreamNet
@@ -48,7 +49,7 @@ def build_network(run: RunConfig) -> StreamNet:
     except (TypeError, ValueError) as error:
         raise DataError(f"network: {error}") from error
     if run.init:
-        _begin_from(network, esdnet.checkpoint.load(run.init), run.init)
+        _begin_from(network, esdnet.models.load(run.init), run.init)
     return network.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

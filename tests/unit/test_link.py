@@ -119,9 +119,13 @@ def test_a_failed_sender_ends_the_receiver_with_the_first_cause(ends: tuple[Send
 
     sending = Running(send)
     receiver.accept(WAIT)
-    with pytest.raises(StageFailed, match="no such camera") as caught:
+
+    def drain() -> None:
         for _ in receiver.frames():
             sending.join(WAIT)  # the sender is gone while we still hold a frame: its last words must not be lost
+
+    with pytest.raises(StageFailed, match="no such camera") as caught:
+        drain()
     assert (caught.value.failure.stage, caught.value.failure.kind) == ("decode", "usage")
 
 
