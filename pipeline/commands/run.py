@@ -75,9 +75,9 @@ def run(
     if not (quiet or json):
         damaged = f", {result.damaged} damaged" if result.damaged else ""
         cuts = result.resets.get("scene_cut", 0)
+        how = "" if result.runtime == "none" else f" on {result.runtime}"
         print(
             f"{Path(destination)}: {result.frames_out} frames{damaged} in {result.seconds:.1f} s "
-            f"({result.fps:.1f} fps), {result.model} on {result.runtime}"
-            + (f", {cuts} scene cut{'s' * (cuts != 1)}" if cuts else ""),
+            f"({result.fps:.1f} fps), {result.model}{how}" + (f", {cuts} scene cut{'s' * (cuts != 1)}" if cuts else ""),
             file=sys.stderr,
         )
