@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pipeline.errors import DerainError
+from pipeline.frame import StreamInfo
 from pipeline.link import END_TIMEOUT, Sender
 from pipeline.sources import open_source
 from pipeline.stage import Stage
 from pipeline.wire import Ready, Report
+
+LEAST_FRAMES = 0.98
+"""Part of the announced frames that must come; containers that only tell their duration make the number an estimate."""
 
 
 def run(stage: Stage) -> None:
@@ -25,6 +29,7 @@ def run(stage: Stage) -> None:
             stage.progress(link.frames)
         if not link.frames:
             raise DerainError(f"{job.source}: not one frame of it can be decoded")
+        suspect = job.partial or source.damaged > 0  # a sound file may hold sound that is longer than its video
         link.finish(source.damaged, END_TIMEOUT)
         stage.report(
             Report(
@@ -33,6 +38,13 @@ def run(stage: Stage) -> None:
                 busy=max(0.0, stage.elapsed() - link.waited),
                 wait_out=link.waited,
                 damaged=source.damaged,
-                warnings=source.warnings,
+                warnings=source.warnings + (_shortfall(job.source, source.info, link.frames) if suspect else []),
             )
         )
+
+
+def _shortfall(path: str, info: StreamInfo, frames: int) -> list[str]:
+    """Say so where clearly fewer frames came than the file announced: what a demuxer skips, it does not count."""
+    if info.frames is None or frames >= info.frames * LEAST_FRAMES - 1:
+        return []
+    return [f"{path}: announces {info.frames} frames, of which only {frames} are there; the rest is cut off or damaged"]

@@ -32,7 +32,11 @@ def test_a_truncated_file_is_refused_and_with_partial_taken_as_far_as_it_goes(tm
     taken = derain(cut, out, "--partial")
     assert taken.returncode == 0, taken.stderr
     told = json.loads(taken.stdout)
-    assert 0 < told["frames_out"] < 40
+    assert 0 < told["frames_out"] < 39
+    assert told["warnings"] == [
+        f"{cut}: announces 40 frames, of which only {told['frames_out']} are there; the rest is cut off or damaged"
+    ]
+    assert f"derain: note: {told['warnings'][0]}" in taken.stderr
     assert told["frames_in"] == told["frames_out"] == len(facts(out).pts)
     assert facts(out).pts == facts(whole).pts[: told["frames_out"]]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.mkv", "out.mkv", "whole.mkv"]
