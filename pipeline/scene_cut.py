@@ -9,7 +9,7 @@ the answer is wanted before the frame is derained.
 
 Measured on 28 clips (24 frames each, all ordered pairs of them as cuts), false alarms in 644 changes and cuts found:
 dry 1, 97 %; with rendered rain 2, 94 %; in a downpour 0, 97 %; brightness flickering by ±30 % 1, 97 %; at a quarter of
-the brightness 1, 97 %. ContentDetector as it comes (threshold 27): 16, 12, 10, 60 and 0 false alarms; 72 % in the dark.
+the brightness 1, 96 %. ContentDetector as it comes (threshold 27): 16, 12, 10, 60 and 0 false alarms; 72 % in the dark.
 """
 
 from __future__ import annotations
