@@ -16,9 +16,22 @@ EPSILON = 1e-3
 _C1, _C2 = 0.01**2, 0.03**2
 
 
-def charbonnier(error: Tensor) -> Tensor:
-    """Mean of sqrt(e² + ε²) − ε: 0 where there is no error."""
-    return (torch.sqrt(error * error + EPSILON * EPSILON) - EPSILON).mean()
+def charbonnier(error: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean of sqrt(e² + ε²) − ε: 0 where there is no error. `weights` broadcast against `error`."""
+    cost = torch.sqrt(error * error + EPSILON * EPSILON) - EPSILON
+    return (cost if weights is None else cost * weights).mean()
+
+
+def evening_weights(rainy: Tensor, clean: Tensor, scale: float) -> Tensor | None:
+    """Weight (T, N, 1, 1, 1) of each picture so that faint rain counts beside a downpour; None where `scale` is 0.
+
+    A downpour's error is ten times a drizzle's and would have nearly all of the gradient, while people look at (and
+    PSNR is averaged over) pictures, not errors.
+    """
+    if not scale:
+        return None
+    error = (rainy - clean)[:, :, :4].abs().mean(dim=(2, 3, 4), keepdim=True)
+    return scale / (error + scale)
 
 
 def _gaussian(pictures: Tensor) -> Tensor:
@@ -38,10 +51,13 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     return score.mean()
 
 
-def deraining_loss(derained: Tensor, clean: Tensor, config: LossConfig) -> tuple[Tensor, dict[str, float]]:
-    """Loss of a window, both (T, N, 6, h, w) normalised, and its parts for the log."""
+def deraining_loss(
+    derained: Tensor, clean: Tensor, rainy: Tensor, config: LossConfig
+) -> tuple[Tensor, dict[str, float]]:
+    """Loss of a window, all (T, N, 6, h, w) normalised, and its parts for the log."""
     error = derained - clean
-    parts = {"luma": charbonnier(error[:, :, :4]), "chroma": charbonnier(error[:, :, 4:])}
+    even = evening_weights(rainy, clean, config.evenly)
+    parts = {"luma": charbonnier(error[:, :, :4], even), "chroma": charbonnier(error[:, :, 4:], even)}
     if config.ssim:
         lumas = [F.pixel_shuffle(x[:, :, :4].flatten(0, 1), 2) for x in (derained, clean)]
         parts["ssim"] = 1 - ssim(lumas[0], lumas[1])

@@ -57,6 +57,9 @@ class LossConfig(_Section):
     chroma: float = Field(0.5, ge=0, description="Charbonnier on U and V")
     ssim: float = Field(0.1, ge=0, description="1 − SSIM on Y")
     flicker: float = Field(0.0, ge=0, description="Charbonnier on the change from frame to frame")
+    evenly: float = Field(
+        0.0, ge=0, description="a picture whose rain has a mean error e weighs c / (e + c); this is c, 0 for all alike"
+    )
 
 
 class RunConfig(_Section):

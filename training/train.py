@@ -65,8 +65,8 @@ def _begin_from(network: StreamNet, start: nn.Module, name: str) -> None:
 
 def run_window(
     network: StreamNet, window: Window, state: MembraneState, device: str, forget: Tensor | None = None
-) -> tuple[Tensor, Tensor, MembraneState]:
-    """Derained and clean (T, N, 6, h, w), normalised, and the state after the window.
+) -> tuple[Tensor, Tensor, Tensor, MembraneState]:
+    """Derained, clean and rainy (T, N, 6, h, w), normalised, and the state after the window.
 
     `forget` (T, N), boolean, resets a stream before a frame. Without it the network leans on the past alone, which is
     the easier cue, and learns nothing of what a streak looks like.
@@ -80,7 +80,7 @@ def run_window(
             state = state.reset(forget[index].to(device))
         picture, state = network.step(frame.contiguous(memory_format=torch.channels_last), state)
         derained.append(picture)
-    return torch.stack(derained), clean, state
+    return torch.stack(derained), clean, rainy, state
 
 
 def train(run: RunConfig, *, report: Callable[[str], None] = print, stop_after: float | None = None) -> float:
@@ -137,8 +137,8 @@ def train(run: RunConfig, *, report: Callable[[str], None] = print, stop_after: 
                 run.seed * 1_000_003 + step
             )  # of the step alone: a resume rolls the same
             forget = torch.rand(window.rainy.shape[:2], generator=dice) < run.data.forget
-            derained, clean, state = run_window(network, window, state, run.device, forget)
-            loss, parts = deraining_loss(derained, clean, run.loss)
+            derained, clean, rainy, state = run_window(network, window, state, run.device, forget)
+            loss, parts = deraining_loss(derained, clean, rainy, run.loss)
             loss_value = float(loss.detach())
             if not math.isfinite(loss_value):
                 raise DataError(f"{run.name}: the loss is {loss_value} at step {step}; lower optim.lr")

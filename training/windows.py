@@ -93,7 +93,7 @@ class Episode:
         if frozen:
             self._scene = library.still(rng) or self._scene
         length = config.window * config.windows
-        self._cut = int(rng.integers(2, length)) if rng.random() < config.cuts and not frozen else -1
+        self._cut = int(rng.integers(2, length)) if length > 2 and rng.random() < config.cuts and not frozen else -1
         self._gain = float(np.exp(rng.uniform(-0.5, 0.1))) if rng.random() < 0.4 else 1.0
         settings = RainSettings.sample(rng, height=self._scene.height, frozen=frozen)
         self._rain = RainScene(settings, library.crop, library.crop, rng)
