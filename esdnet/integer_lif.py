@@ -51,12 +51,13 @@ class IntegerLIF(nn.Module):
 
     is_spiking = True
 
-    def __init__(self, channels: int, *, levels: int, carried: bool, leak: float = 0.25) -> None:
+    def __init__(self, channels: int, *, levels: int, carried: bool, leak: float = 0.25,
+                 threshold: float = 1.0) -> None:  # fmt: skip
         super().__init__()
         self.levels = levels
         self.carried = carried
         self.channels = channels
-        self.log_threshold = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.log_threshold = nn.Parameter(torch.full((1, channels, 1, 1), threshold).log())
         if carried:
             self.leak_logit = nn.Parameter(torch.logit(torch.full((1, channels, 1, 1), leak)))
 

@@ -49,6 +49,7 @@ class StreamConfig:
     encoder_blocks: tuple[int, int, int] = (1, 1, 2)
     decoder_blocks: tuple[int, int] = (1, 1)  # at quarter, at half size
     spike_levels: int = 4  # D, spikes a step at most
+    threshold: float = 1.0  # of every neuron before it learns its own, in standard deviations of its current
     carried_levels: tuple[int, ...] = (2, 3)  # 1 half, 2 quarter, 3 eighth size
     attention: bool = True  # channel attention after each block
     align: bool = True  # move the past along the motion before it is used
@@ -71,7 +72,8 @@ class _SpikeConv(nn.Module):
     def __init__(self, cin: int, cout: int, config: StreamConfig, level: int, *, kernel: int = 3, stride: int = 1,
                  gain: float = 1.0) -> None:  # fmt: skip
         super().__init__()
-        self.lif = IntegerLIF(cin, levels=config.spike_levels, carried=level in config.carried_levels)
+        self.lif = IntegerLIF(cin, levels=config.spike_levels, carried=level in config.carried_levels,
+                              threshold=config.threshold)  # fmt: skip
         self.conv = nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False)
         self.norm = nn.BatchNorm2d(cout, momentum=0.02)
         nn.init.constant_(self.norm.weight, gain)
