@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline import formats
 
 Rational = tuple[int, int]
 """Numerator and denominator, as FFmpeg's AVRational."""
@@ -25,7 +28,7 @@ class StreamInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     width: int
     height: int
-    pixel_format: str  # what frames of this stream carry: "yuv420p" or "gray" (8 bit); "rgb24" for pictures
+    pixel_format: str  # what frames of this stream carry (`pipeline.formats`): "yuv420p", "yuv422p10le", "rgb24" …
     time_base: Rational  # seconds per pts tick
     average_rate: Rational | None = None  # frames a second
     frames: int | None = None  # how many are expected, where the container or the folder tells
@@ -40,6 +43,10 @@ class StreamInfo(msgspec.Struct, frozen=True, kw_only=True):
     chroma_location: int = 0
     source_pixel_format: str = ""  # what the file itself holds, e.g. "yuvj420p"
     source_codec: str = ""
+    field_order: int = 0  # AV_FIELD_* of interlaced video: 2 top first, 3 bottom first (4, 5 the same); 1 progressive
+    mastering_display: tuple[int, ...] | None = None  # AVMasteringDisplayMetadata as 20 int32, see `pipeline.hdr`
+    content_light: tuple[int, int] | None = None  # MaxCLL and MaxFALL, in cd/m²
+    stills: bool = False  # frames are pictures that have nothing to do with each other
 
 
 class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,37 +64,35 @@ class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class Frame:
-    """Header and pixels. `pixels` is one flat uint8 array: the planes in order, each tightly packed by rows."""
+    """Header and pixels. `pixels` is one flat uint8 array: the planes in order, each tightly packed by rows, of
+    deeper formats with two bytes a sample."""
 
     header: FrameHeader
     pixels: NDArray[np.uint8]
 
-    def planes(self) -> list[NDArray[np.uint8]]:
-        """Views (no copy) on the planes: Y, U, V of yuv420p; one of gray; one (H, W, 3) of rgb24."""
-        shapes = plane_shapes(self.header.pixel_format, self.header.width, self.header.height)
+    def planes(self) -> list[NDArray[Any]]:
+        """Views (no copy) on the planes: Y, U, V of yuv420p; one of gray; one (H, W, 3) of rgb24; G, B, R of gbrp.
+
+        Samples of more than 8 bits are little-endian uint16 (see `pipeline.formats`).
+        """
+        form = formats.pixel_format(self.header.pixel_format)
         views, start = [], 0
-        for shape in shapes:
-            size = int(np.prod(shape))
-            views.append(self.pixels[start : start + size].reshape(shape))
+        for shape in form.shapes(self.header.width, self.header.height):
+            size = int(np.prod(shape)) * form.dtype.itemsize
+            views.append(self.pixels[start : start + size].view(form.dtype).reshape(shape))
             start += size
         return views
 
 
 def plane_shapes(pixel_format: str, width: int, height: int) -> list[tuple[int, ...]]:
     """Shapes of the planes of a frame; chroma of odd sizes is rounded up. ValueError for a format we do not carry."""
-    if pixel_format == "yuv420p":
-        chroma = ((height + 1) // 2, (width + 1) // 2)
-        return [(height, width), chroma, chroma]
-    if pixel_format == "gray":
-        return [(height, width)]
-    if pixel_format == "rgb24":
-        return [(height, width, 3)]
-    raise ValueError(f"pixel format {pixel_format!r} is not one of yuv420p, gray, rgb24")
+    return formats.pixel_format(pixel_format).shapes(width, height)
 
 
 def frame_bytes(pixel_format: str, width: int, height: int) -> int:
     """How many bytes the pixels of one frame take."""
-    return sum(int(np.prod(shape)) for shape in plane_shapes(pixel_format, width, height))
+    size = formats.pixel_format(pixel_format).dtype.itemsize
+    return size * sum(int(np.prod(shape)) for shape in plane_shapes(pixel_format, width, height))
 
 
 def fraction(value: Rational) -> Fraction:

@@ -1,4 +1,4 @@
-"""Between FFmpeg's frames (padded rows, any pixel format) and ours (`pipeline.frame`: tightly packed 8-bit planes)."""
+"""Between FFmpeg's frames (padded rows, any pixel format) and ours (`pipeline.frame`: tightly packed planes)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import formats
 from pipeline.colour import FULL, LIMITED, swscale_matrix
-from pipeline.frame import frame_bytes, plane_shapes
+from pipeline.formats import is_carried
+from pipeline.frame import frame_bytes
 
 if TYPE_CHECKING:
     import av
+    from av.video.format import VideoFormat
     from av.video.plane import VideoPlane
 
 _EXACT = 0x04 | 0x2000 | 0x4000 | 0x40000
@@ -21,65 +24,115 @@ _NATIVE = {"yuv420p": "yuv420p", "yuvj420p": "yuv420p", "gray": "gray", "gray8":
 """Formats whose samples are ours already; yuvj420p is yuv420p in full range."""
 
 
-def carried_format(source_format: str) -> str:
-    """What frames of this FFmpeg pixel format travel as: "gray" if they have no colour, else "yuv420p"."""
-    from av.video.format import VideoFormat
+def carried_format(source_format: str, native: bool = False) -> str:
+    """What frames of this FFmpeg pixel format travel as.
 
+    Args:
+        source_format: FFmpeg's name.
+        native: Whether to keep depth, chroma, RGB and alpha, in the format of `pipeline.formats` that holds every
+            sample. Else it is "gray" for what has no colour, and "yuv420p".
+    """
     if source_format in _NATIVE:
         return _NATIVE[source_format]
-    form = VideoFormat(source_format)
+    form = _described(source_format)
     colours = [component for component in form.components if not component.is_alpha]
-    return "gray" if len(colours) == 1 and not form.has_palette and not form.is_bayer else "yuv420p"
+    grey = len(colours) == 1 and not form.has_palette and not form.is_bayer
+    if not native:
+        return "gray" if grey else "yuv420p"
+    plain = source_format.replace("yuvj", "yuv")
+    return plain if is_carried(plain) and not formats.pixel_format(plain).packed else _holding(source_format, grey)
+
+
+def _holding(source_format: str, grey: bool) -> str:
+    """The planar format of ours that holds every sample of one that is not: big-endian, semi-planar, packed, float."""
+    form = _described(source_format)
+    alpha = any(component.is_alpha for component in form.components)
+    deepest = max(component.bits for component in form.components)
+    depth = min((known for known in (8, 9, 10, 12, 14, 16) if known >= deepest), default=16)
+    if grey and not alpha:
+        return _deep("gray", depth)
+    if grey or is_rgb(source_format):
+        depth = 10 if depth == 9 else depth
+        return _deep("gbrap" if alpha else "gbrp", depth)
+    chroma = (form.chroma_width(16), form.chroma_height(16))
+    layout = {(8, 8): "420", (8, 16): "422", (16, 8): "440", (4, 16): "411", (4, 4): "410"}.get(chroma, "444")
+    if alpha:
+        return _deep(f"yuva{layout if layout in ('420', '422') else '444'}p", 16 if depth == 14 else depth)
+    if layout in ("411", "410", "440") and depth > 8:
+        return "yuv440p12le" if layout == "440" and depth <= 12 else "yuv444p16le"
+    return _deep(f"yuv{layout}p", depth)
+
+
+def _deep(name: str, depth: int) -> str:
+    return name if depth == 8 else f"{name}{depth}le"
+
+
+def _described(source_format: str) -> VideoFormat:
+    from av.video.format import VideoFormat
+
+    return VideoFormat(source_format)
 
 
 def is_rgb(source_format: str) -> bool:
     """Whether the format holds red, green and blue (a palette too), so that a matrix has to be chosen for YUV."""
-    from av.video.format import VideoFormat
-
-    form = VideoFormat(source_format)
+    form = _described(source_format)
     return form.is_rgb or form.has_palette or form.is_bayer
 
 
-def loss(source_format: str) -> str:
-    """What `carried_format` takes away, in words for people; empty if nothing."""
-    from av.video.format import VideoFormat
-
-    carried = carried_format(source_format)
-    if source_format in _NATIVE or source_format in ("nv12", "nv21"):
+def loss(source_format: str, carried: str) -> str:
+    """What is lost where samples of one format become another's, in words for people; empty if nothing."""
+    source_format, carried = source_format.replace("yuvj", "yuv"), carried.replace("yuvj", "yuv")
+    if source_format == carried:
         return ""
-    form = VideoFormat(source_format)
+    form, into = _described(source_format), _described(carried)
     lost = []
-    if any(component.bits > 8 for component in form.components):
-        lost.append(f"{max(component.bits for component in form.components)} bit become 8")
-    if any(component.is_alpha for component in form.components):
+    before, after = (max(c.bits for c in f.components if not c.is_alpha) for f in (form, into))
+    if before > after:
+        lost.append(f"{before} bit become {after}")
+    if any(c.is_alpha for c in form.components) and not any(c.is_alpha for c in into.components):
         lost.append("transparency is dropped")
-    if carried == "yuv420p":
-        if is_rgb(source_format):
-            lost.append("RGB becomes YUV 4:2:0")
-        elif (form.chroma_width(16), form.chroma_height(16)) != (8, 8):
-            lost.append("chroma becomes 4:2:0")
+    colour = len([c for c in form.components if not c.is_alpha]) > 1 or form.has_palette or form.is_bayer
+    if colour and len(into.components) < 3:
+        lost.append("colours are dropped")
+    elif colour:
+        layout, wanted = _chroma(form), _chroma(into)
+        named = {(8, 8): "4:2:0", (8, 16): "4:2:2", (16, 16): "4:4:4", (16, 8): "4:4:0"}.get(wanted, "smaller")
+        if is_rgb(source_format) and not is_rgb(carried):
+            lost.append(f"RGB becomes YUV {named}")
+        elif not is_rgb(source_format) and (wanted[0] < layout[0] or wanted[1] < layout[1]):
+            lost.append(f"chroma becomes {named}")
     return ", ".join(lost)
 
 
-def pack(frame: av.VideoFrame, full_range: bool) -> NDArray[np.uint8]:
+def _chroma(form: VideoFormat) -> tuple[int, int]:
+    return form.chroma_width(16), form.chroma_height(16)
+
+
+def pack(frame: av.VideoFrame, full_range: bool, native: bool = False) -> NDArray[np.uint8]:
     """Copy a decoded frame into one flat uint8 array, its planes tightly packed one after the other.
 
-    yuv420p and gray are copied as they are. Anything else goes through swscale once, keeping range and matrix
-    (RGB becomes limited-range BT.709).
+    A frame in a carried format is copied as it is. Anything else goes through swscale once, keeping range and matrix;
+    where YUV has to be made of RGB it is limited-range BT.709.
+
+    Args:
+        frame: As the decoder gave it.
+        full_range: Whether its YUV or grey uses the whole range of its samples.
+        native: See `carried_format`.
     """
     source_format = frame.format.name
-    carried = carried_format(source_format)
-    if source_format not in _NATIVE:
-        rgb = is_rgb(source_format)
+    carried = carried_format(source_format, native)
+    form = formats.pixel_format(carried)
+    if source_format.replace("yuvj", "yuv") != carried and source_format not in _NATIVE:
+        rgb, into_rgb = is_rgb(source_format), form.kind == "rgb"
         matrix = 1 if rgb else swscale_matrix(frame.colorspace, frame.height)
-        range_in = FULL if rgb or full_range else LIMITED
-        frame = convert(frame, carried, matrix, range_in, LIMITED if rgb else range_in)
+        range_in = FULL if rgb or into_rgb or full_range else LIMITED
+        frame = convert(frame, carried, matrix, range_in, range_in if into_rgb or not rgb else LIMITED)
     packed = np.empty(frame_bytes(carried, frame.width, frame.height), np.uint8)
     start = 0
-    for plane, shape in zip(frame.planes, plane_shapes(carried, frame.width, frame.height), strict=True):
-        height, width = shape[0], shape[1]
-        packed[start : start + height * width].reshape(height, width)[...] = samples(plane, height, width)
-        start += height * width
+    for plane, shape in zip(frame.planes, form.shapes(frame.width, frame.height), strict=True):
+        rows, row = shape[0], shape[1] * form.dtype.itemsize
+        packed[start : start + rows * row].reshape(rows, row)[...] = samples(plane, rows, row)
+        start += rows * row
     return packed
 
 
@@ -110,7 +163,7 @@ def convert(
 
 
 def samples(plane: VideoPlane, height: int, width: int) -> NDArray[np.uint8]:
-    """A writable view (no copy) on the samples of an 8-bit plane, without the padding at the end of its rows."""
+    """A writable view (no copy) on the bytes of a plane, `width` a row, without the padding at the end of its rows."""
     rows = np.frombuffer(memoryview(plane), np.uint8, height * plane.line_size)
     return rows.reshape(height, plane.line_size)[:, :width]
 
@@ -126,12 +179,15 @@ def unpack(pixels: NDArray[np.uint8], pixel_format: str, width: int, height: int
         return VideoFrame.from_numpy_buffer(pixels.reshape(height, width, 3), "rgb24")
     if pixel_format == "gray":
         return VideoFrame.from_numpy_buffer(pixels.reshape(height, width), "gray")
-    if width % 2 == 0 and height % 4 == 0:  # PyAV wants a (1.5 H, W) array and takes H from it in fours
+    if pixel_format == "yuv420p" and width % 2 == 0 and height % 4 == 0:
+        # PyAV wants a (1.5 H, W) array and takes H from it in fours
         return VideoFrame.from_numpy_buffer(pixels.reshape(height * 3 // 2, width), "yuv420p")
     frame = VideoFrame(width, height, pixel_format)
+    form = formats.pixel_format(pixel_format)
+    values = 4 if form.packed and form.alpha else 3 if form.packed else 1
     start = 0
-    for plane, shape in zip(frame.planes, plane_shapes(pixel_format, width, height), strict=True):
-        size = shape[0] * shape[1]
-        samples(plane, shape[0], shape[1])[...] = pixels[start : start + size].reshape(shape[0], shape[1])
-        start += size
+    for plane, shape in zip(frame.planes, form.shapes(width, height), strict=True):
+        rows, row = shape[0], shape[1] * values * form.dtype.itemsize
+        samples(plane, rows, row)[...] = pixels[start : start + rows * row].reshape(rows, row)
+        start += rows * row
     return frame

@@ -65,7 +65,7 @@ class FileSource(Source):
             raise
         if first.interlaced_frame:
             self.warnings.append(f"{path}: is interlaced; its frames are taken as progressive ones")
-        lost = loss(first.format.name)
+        lost = loss(first.format.name, self.info.pixel_format)
         if lost:
             self.warnings.append(f"{path}: {first.format.name} is read as {self.info.pixel_format}: {lost}")
 
