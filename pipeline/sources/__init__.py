@@ -10,13 +10,19 @@ from pipeline.sources.source import Source
 __all__ = ["Source", "open_source"]
 
 
-def open_source(path: str, *, threads: int = 0, partial: bool = False) -> Source:
+def open_source(
+    path: str, *, threads: int = 0, partial: bool = False, native: bool = False, deinterlace: bool = False,
+    strict: bool = False,
+) -> Source:  # fmt: skip
     """Open a video file, a folder of pictures or one picture.
 
     Args:
         path: The file or folder.
         threads: Decoder threads; 0 lets FFmpeg take one per core.
         partial: Decode a file whose end is missing as far as it goes, instead of refusing it.
+        native: Keep depth, chroma, RGB and alpha (see `pipeline.formats`); else frames are 8 bit, 4:2:0, grey or RGB.
+        deinterlace: Make progressive frames of interlaced ones.
+        strict: End with an error at the first frame that does not decode, or not whole.
 
     Raises:
         DerainError: It cannot be read; the text says why and what to do.
@@ -30,4 +36,6 @@ def open_source(path: str, *, threads: int = 0, partial: bool = False) -> Source
         return PictureSource(path)
     from pipeline.sources.file import FileSource
 
-    return FileSource(path, threads=threads, partial=partial)
+    return FileSource(
+        path, threads=threads, partial=partial, native=native, deinterlace=deinterlace, strict=strict
+    )

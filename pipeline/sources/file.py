@@ -11,7 +11,10 @@ import numpy as np
 from pipeline.colour import BT709, FULL, LIMITED, chroma_location
 from pipeline.errors import DerainError
 from pipeline.frame import Frame, FrameHeader, Rational, StreamInfo
+from pipeline.hdr import content_light, mastering_display
 from pipeline.pixels import carried_format, is_rgb, loss, pack
+from pipeline.sources.deinterlace import deinterlaced
+from pipeline.sources.losses import Losses, in_words
 from pipeline.sources.source import Source
 from pipeline.sources.streams import ignore, main_video, open_container, reading
 
@@ -37,14 +40,21 @@ class FileSource(Source):
         path: The file.
         threads: Decoder threads; 0 lets FFmpeg take one per core.
         partial: Decode a file whose end is missing as far as it goes, instead of refusing it.
+        native: Keep depth, chroma, RGB and alpha (see `pipeline.formats`); else frames are 8-bit yuv420p or gray.
+        deinterlace: Make progressive frames of interlaced ones, as many as there were.
+        strict: End with an error at the first frame that does not decode, or not whole.
 
     Raises:
         DerainError: Missing, empty, cut short, no video, or no frame of it decodes.
     """
 
-    def __init__(self, path: str, *, threads: int = 0, partial: bool = False) -> None:
+    def __init__(
+        self, path: str, *, threads: int = 0, partial: bool = False, native: bool = False, deinterlace: bool = False,
+        strict: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.path = path
+        self._native, self._strict = native, strict
         self._container = open_container(path, partial)
         try:
             self._stream = main_video(self._container, path)
@@ -54,17 +64,21 @@ class FileSource(Source):
                     ignore(stream)
             self._stream.thread_type = "AUTO"
             self._stream.codec_context.thread_count = threads
+            base = self._stream.time_base
+            assert base is not None
+            rate = self._stream.average_rate or self._stream.guessed_rate
+            self._losses = Losses(base, round(1 / (rate * base)) if rate else 1)
             self._decoded = self._decode()
+            if deinterlace:
+                self._decoded = deinterlaced(self._decoded, base)
             first = next(self._decoded, None)
             if first is None:
                 raise DerainError(f"{path}: not one frame of its video could be decoded; it is damaged or not complete")
             self._first: av.VideoFrame | None = first
-            self.info = _describe(self._stream, first, self._container.duration, self._location)
+            self.info = _describe(self._stream, first, self._container.duration, self._location, native)
         except BaseException:
             self._container.close()
             raise
-        if first.interlaced_frame:
-            self.warnings.append(f"{path}: is interlaced; its frames are taken as progressive ones")
         lost = loss(first.format.name, self.info.pixel_format)
         if lost:
             self.warnings.append(f"{path}: {first.format.name} is read as {self.info.pixel_format}: {lost}")
@@ -90,11 +104,11 @@ class FileSource(Source):
                 pts=pts,
                 width=frame.width,
                 height=frame.height,
-                pixel_format=carried_format(frame.format.name),
+                pixel_format=carried_format(frame.format.name, self._native),
                 duration=shown,
                 interlaced=frame.interlaced_frame,
             )
-            yield Frame(header, pack(frame, full_range))
+            yield Frame(header, pack(frame, full_range, self._native))
             previous, index = pts, index + 1
             frame = following
 
@@ -103,23 +117,39 @@ class FileSource(Source):
         self._container.close()
 
     def _decode(self) -> Iterator[av.VideoFrame]:
-        """Frames in presentation order. What does not decode is counted; only the file system's errors end it."""
+        """Frames in presentation order. What does not decode is noted; only the file system's errors end it."""
         import av.error
 
         packets = self._container.demux(self._stream)
+        unread = False
         while True:
             with reading(self.path):
                 try:
                     packet = next(packets, None)
                 except av.error.InvalidDataError:
-                    self.damaged += 1
+                    unread, packet = True, None
                     self.warnings.append(f"{self.path}: cannot be read any further than here; the rest is missing")
-                    packet = None
             if packet is None:
-                return
+                break
+            if packet.size and not packet.is_discard:
+                self._losses.sent(packet.pts, packet.duration, not packet.is_corrupt)
             for frame in self._decode_packet(packet):
-                self.damaged += frame.is_corrupt
+                self._losses.given(frame.pts, frame.is_corrupt)
+                self._judge(unread)
                 yield frame
+        self._losses.end()
+        self._judge(unread)
+        if self._losses.count:
+            step = float(self._usual_step() * Fraction(*self.info.time_base)) if hasattr(self, "info") else 0.0
+            self.warnings.append(f"{self.path}: {in_words(self._losses.listed, self._losses.count, step)}")
+
+    def _judge(self, unread: bool) -> None:
+        """Take over the losses found so far. DerainError at the first of them where none is allowed."""
+        self.damaged = self._losses.count + unread
+        self.lost = self._losses.listed
+        if self._strict and self.damaged:
+            what = in_words(self.lost, len(self.lost), 0.0) or "it cannot be read to its end"
+            raise DerainError(f"{self.path}: {what}; without --strict the rest would be derained")
 
     def _decode_packet(self, packet: Packet[VideoStream]) -> list[av.VideoFrame]:
         import av.error
@@ -129,7 +159,7 @@ class FileSource(Source):
         except av.error.EOFError:
             return []
         except av.error.FFmpegError:
-            self.damaged += 1
+            self._losses.refused(packet.pts, packet.dts)
             return []
 
     def _last_duration(self, pts: int, duration: int) -> int:
@@ -172,6 +202,14 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
     return tuple(int(number) for number in np.frombuffer(memoryview(data), np.int32)[:9])
 
 
+def _field_order(stream: VideoStream, frame: av.VideoFrame) -> int:
+    """AV_FIELD_*; 0 where frames are progressive. Top first where interlaced video does not tell."""
+    if not frame.interlaced_frame:
+        return 0
+    told = stream.codec_context.field_order
+    return told if told in (2, 3, 4, 5) else 2
+
+
 def _counted(stream: VideoStream) -> int:
     """How many frames the tags say that mkvmerge writes into Matroska; 0 if they do not."""
     tags = {key.upper().removesuffix("-ENG"): value for key, value in stream.metadata.items()}
@@ -179,7 +217,9 @@ def _counted(stream: VideoStream) -> int:
     return int(count) if count.isdecimal() else 0
 
 
-def _describe(stream: VideoStream, frame: av.VideoFrame, container_duration: int | None, location: int) -> StreamInfo:
+def _describe(
+    stream: VideoStream, frame: av.VideoFrame, container_duration: int | None, location: int, native: bool
+) -> StreamInfo:
     """What the container, the decoder and the first frame say about the stream; the frame has the last word."""
     source_format = frame.format.name
     context = stream.codec_context
@@ -199,12 +239,15 @@ def _describe(stream: VideoStream, frame: av.VideoFrame, container_duration: int
         "colorspace": frame.colorspace if frame.colorspace != 2 else context.colorspace,
         "chroma_location": location,
     }
-    if is_rgb(source_format):  # what `pipeline.pixels.pack` makes of it
+    carried = carried_format(source_format, native)
+    if is_rgb(carried):
+        tags |= {"color_range": FULL, "chroma_location": 0}
+    elif is_rgb(source_format):  # what `pipeline.pixels.pack` makes of it
         tags |= {"color_range": LIMITED, "colorspace": BT709, "chroma_location": 1}
     return StreamInfo(
         width=frame.width,
         height=frame.height,
-        pixel_format=carried_format(source_format),
+        pixel_format=carried,
         time_base=(stream.time_base.numerator, stream.time_base.denominator),
         average_rate=_rational(rate),
         frames=frames,
@@ -214,5 +257,8 @@ def _describe(stream: VideoStream, frame: av.VideoFrame, container_duration: int
         display_matrix=_display_matrix(frame),
         source_pixel_format=source_format,
         source_codec=context.codec.canonical_name,
+        field_order=_field_order(stream, frame),
+        mastering_display=mastering_display(frame),
+        content_light=content_light(frame),
         **tags,
     )

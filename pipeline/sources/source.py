@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from pipeline.frame import Frame, StreamInfo
+from pipeline.sources.losses import Loss
 
 
 class Source(ABC):
@@ -16,8 +17,7 @@ class Source(ABC):
     A source promises:
 
     * `info` is known as soon as it is open; it never changes.
-    * Frames come in the order they are shown, numbered 0, 1, 2 …; pixels are 8 bit, tightly packed, and belong to the
-      receiver.
+    * Frames come in the order they are shown, numbered 0, 1, 2 …; pixels are tightly packed and belong to the receiver.
     * Timestamps are the stream's own, in ticks of `info.time_base`, untouched: gaps, variable rate and a start other
       than 0 stay. Only a frame that has none is given one (see `FileSource`).
     * What cannot be decoded is skipped and counted in `damaged`; it does not end the stream.
@@ -31,7 +31,9 @@ class Source(ABC):
 
     def __init__(self) -> None:
         self.damaged = 0
-        """Packets that would not decode, and frames the decoder marked as corrupt (those are still given)."""
+        """Frames that did not decode, and those that the decoder patched up (which are still given)."""
+        self.lost: list[Loss] = []
+        """Those frames one by one, with their time; of very many only the first."""
         self.repeated_pts = 0
         """Frames whose pts is not above the one before. Given as they are."""
         self.warnings: list[str] = []
