@@ -184,15 +184,19 @@ class FileSink(Sink):
         self.frames += 1
 
     def _mux(self, packets: list[Packet[VideoStream]]) -> None:
-        assert self._output is not None
         for packet in packets:
             self._clock.stamp(packet)
-            assert packet.dts is not None
-            moment = packet.dts * self._time_base
-            self._earliest = min(self._earliest, moment)
-            if self._companions:
-                self._companions.copy_until(moment)
-            self._output.mux_one(packet)
+            self._put(packet)
+
+    def _put(self, packet: Packet[VideoStream]) -> None:
+        """Mux one packet that has its timestamps, after the other streams' packets up to it."""
+        assert self._output is not None
+        assert packet.dts is not None
+        moment = packet.dts * self._time_base
+        self._earliest = min(self._earliest, moment)
+        if self._companions:
+            self._companions.copy_until(moment)
+        self._output.mux_one(packet)
 
     def close(self) -> None:
         if self._output is None:
