@@ -18,7 +18,13 @@ def run(stage: Stage) -> None:
     job = stage.job
     with (
         Sender(stage.order.downstream, bind=True, stage="decode", peer="derain", stop=stage.stopped) as link,
-        open_source(job.source, partial=job.partial) as source,
+        open_source(
+            job.source,
+            partial=job.partial,
+            native=False,
+            deinterlace=job.restore.deinterlace,
+            strict=job.restore.strict,
+        ) as source,
     ):
         stage.tell(Ready("decode", info=source.info))
         link.hello(source.info)
@@ -38,6 +44,7 @@ def run(stage: Stage) -> None:
                 busy=max(0.0, stage.elapsed() - link.waited),
                 wait_out=link.waited,
                 damaged=source.damaged,
+                lost=source.lost,
                 warnings=source.warnings + (_shortfall(job.source, source.info, link.frames) if suspect else []),
             )
         )

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import DerainError
-from pipeline.frame import Frame, StreamInfo
+from pipeline.frame import Frame
 from pipeline.job import IDENTITY, Job
 from pipeline.link import END_TIMEOUT, Receiver, Sender
 from pipeline.resets import ResetPolicy
+from pipeline.restore import Planes, Restorer
 from pipeline.stage import Stage
 from pipeline.wire import Ready, Report
 
 if TYPE_CHECKING:
     from esdnet import Derainer
-
-FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 
 
 def run(stage: Stage) -> None:
@@ -31,11 +30,13 @@ def run(stage: Stage) -> None:
         network = None if job.model == IDENTITY else _load(job)
         info = source.accept()
         resets = ResetPolicy(info, scene_cuts=job.scene_cuts) if network else None
+        restorer = Restorer(info, job.restore)
+        networks = [network] if network else []
         sink.hello(info)
         stage.ready(Ready("derain", model=job.model, runtime=network.runtime if network else "none"))
         source.waited = sink.waited = 0.0
         for frame in source.frames():
-            sink.send(_derained(frame, info, network, resets) if network and resets else frame)
+            sink.send(_derained(frame, job, restorer, networks, resets) if resets else frame)
             stage.progress(sink.frames)
         sink.finish(source.end.damaged if source.end else 0, END_TIMEOUT)
         source.acknowledge()
@@ -62,11 +63,22 @@ def _load(job: Job) -> Derainer:
         raise DerainError(str(error)) from error
 
 
-def _derained(frame: Frame, info: StreamInfo, network: Derainer, resets: ResetPolicy) -> Frame:
-    """The derained frame, with the same header."""
-    if resets.reason(frame):
-        network.reset()
-    planes = frame.planes()
-    out = network(planes if len(planes) == 3 else planes[0], info.color_range == FULL_RANGE)
-    flat = out.reshape(-1) if isinstance(out, np.ndarray) else np.concatenate([plane.reshape(-1) for plane in out])
-    return Frame(frame.header, flat)
+def _derained(frame: Frame, job: Job, restorer: Restorer, networks: list[Derainer], resets: ResetPolicy) -> Frame:
+    """The derained frame, with the same header. Each field of interlaced video has a network (membranes) of its own."""
+    views = restorer.views(frame)
+    while len(networks) < len(views):
+        networks.append(_load(job))
+    if resets.reason(views[0]):
+        for network in networks:
+            network.reset()
+    times = job.restore.still_steps if restorer.info.stills else 1
+    dry = [_shown(view, network, restorer.full_range, times) for view, network in zip(views, networks, strict=False)]
+    return restorer.restored(frame, views, dry)
+
+
+def _shown(view: Frame, network: Derainer, full_range: bool, times: int) -> Planes:
+    """What the network makes of a view; a picture that stands alone it is shown several times."""
+    planes = view.planes()
+    for _ in range(times):
+        out = network(planes if len(planes) == 3 else planes[0], full_range)
+    return [out] if isinstance(out, np.ndarray) else list(out)

@@ -7,7 +7,10 @@ import os
 import msgspec
 
 from pipeline.errors import DerainError, UsageError
+from pipeline.restore_options import RestoreOptions
+from pipeline.restore_options import check as check_restore
 from pipeline.sinks.options import EncodeOptions
+from pipeline.sources.losses import Loss
 
 IDENTITY = "identity"
 """The model that moves frames without a network, for measuring the pipeline by itself."""
@@ -24,6 +27,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     scene_cuts: bool = True  # whether a cut resets the membranes
     partial: bool = False  # take a truncated file as far as it goes
     encode: EncodeOptions = EncodeOptions()
+    restore: RestoreOptions = RestoreOptions()
 
 
 class StageTimes(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +49,7 @@ class JobResult(msgspec.Struct, kw_only=True):
     frames_in: int = 0
     frames_out: int = 0
     damaged: int = 0
+    lost: list[Loss] = []  # of the damaged frames the first thousand, with their time
     resets: dict[str, int] = {}
     fps: float = 0.0
     seconds: float = 0.0
@@ -75,6 +80,7 @@ def check_job(job: Job) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise DerainError(f"{job.destination}: no right to write into {folder}; choose another place")
     _check_model(job.model)
+    check_restore(job.restore, job.destination, job.encode.overwrite)
 
 
 def _check_model(model: str) -> None:

@@ -180,6 +180,7 @@ class Supervisor:
             frames_in=reports["decode"].frames,
             frames_out=frames,
             damaged=reports["decode"].damaged,
+            lost=reports["decode"].lost,
             resets=reports["derain"].resets,
             fps=frames / seconds,
             seconds=seconds,

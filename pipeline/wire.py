@@ -19,6 +19,7 @@ import msgspec
 
 from pipeline.errors import DerainError, UsageError
 from pipeline.frame import FrameHeader, StreamInfo
+from pipeline.sources.losses import Loss
 
 PROTOCOL = 1
 """Raised by one whenever a message changes its meaning; both ends of a link must have the same."""
@@ -125,7 +126,8 @@ class Report(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     busy: float  # at its own work
     wait_in: float = 0.0  # waiting for a frame
     wait_out: float = 0.0  # waiting for credit and, at the end, for the acknowledgement
-    damaged: int = 0  # decode: frames that could not be decoded
+    damaged: int = 0  # decode: frames that could not be decoded, or not whole
+    lost: list[Loss] = []  # decode: those frames, with their time
     resets: dict[str, int] = {}  # derain: how often the membranes were zeroed, by reason
     warnings: list[str] = []
 

@@ -36,6 +36,4 @@ def open_source(
         return PictureSource(path)
     from pipeline.sources.file import FileSource
 
-    return FileSource(
-        path, threads=threads, partial=partial, native=native, deinterlace=deinterlace, strict=strict
-    )
+    return FileSource(path, threads=threads, partial=partial, native=native, deinterlace=deinterlace, strict=strict)

@@ -232,7 +232,7 @@ def _describe(
         duration = container_duration / 1_000_000
     frames = stream.frames or _counted(stream) or (round(duration * rate) if duration and rate else None)
     full = source_format.startswith("yuvj") or FULL in (frame.color_range, context.color_range)
-    tags = {
+    tags: dict[str, Any] = {
         "color_range": FULL if full else frame.color_range or context.color_range,
         "color_primaries": frame.color_primaries if frame.color_primaries != 2 else context.color_primaries,
         "color_trc": frame.color_trc if frame.color_trc != 2 else context.color_trc,

@@ -50,7 +50,7 @@ class Losses:
                 self._suspect.add(pts)
 
     def refused(self, pts: int | None, dts: int | None) -> None:
-        """The decoder says that it cannot make anything of what it was given about now (it may say so packets later)."""
+        """The decoder can make nothing of what it was given about now (it may say so some packets later)."""
         if pts is not None:
             self._refused.append(pts)
         else:
