@@ -40,6 +40,8 @@ _WRAPPERS = ("state_dict", "params_ema", "params", "model")  # keys under which 
 _PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
 _PROFILER_KEYS = ("total_ops", "total_params")  # counters that thop leaves in networks it has measured
 _NAMED = 4  # at most so many keys are named in an error
+# Far above any network that fits a machine: keeps a damaged or hostile file from asking for one that does not.
+_MAX_CHANNELS, _MAX_BLOCKS, _MAX_NUMBER, _MAX_ITEMS = 1024, 64, 1000.0, 8
 
 
 def load(path: PathLike) -> nn.Module:
@@ -192,11 +194,36 @@ def _config_from_json(config_class: Callable[..., Any], text: str) -> Any:
     values = json.loads(text)
     if not isinstance(values, dict):
         raise ValueError("it is not a JSON object")
+    for name, value in values.items():
+        _check_bounds(name, value)
     return config_class(**{name: _tuples(value) for name, value in values.items()})
 
 
-def _tuples(value: object) -> object:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+def _check_bounds(name: str, value: object) -> None:
+    """ValueError for a number of a config that no network of ours has, before anything is built from it."""
+    if isinstance(value, list):
+        if len(value) > _MAX_ITEMS:
+            raise ValueError(f"{name} lists {len(value)} numbers, more than {_MAX_ITEMS}")
+        for item in value:
+            _check_bounds(name, item)
+    elif isinstance(value, bool) or value is None:
+        return
+    elif isinstance(value, int):
+        most = _MAX_BLOCKS if "blocks" in name else _MAX_CHANNELS
+        if not 0 <= value <= most:
+            raise ValueError(f"{name} must be whole numbers from 0 to {most}, not {_shortened(value)}")
+    elif isinstance(value, float):
+        if not -_MAX_NUMBER <= value <= _MAX_NUMBER:  # NaN is refused too: it compares as false
+            raise ValueError(f"{name} must be from {-_MAX_NUMBER:g} to {_MAX_NUMBER:g}, not {value}")
+    elif not isinstance(value, str):
+        raise ValueError(f"{name} is neither a number nor a list of numbers")
+
+
+def _shortened(value: int) -> str:
+    if value.bit_length() > 200:
+        return "a number of very many digits"
+    text = str(value)
+    return text if len(text) <= 20 else f"{text[:12]}…"
 
 
 def _filled(make: Callable[[], nn.Module], weights: Mapping[str, Tensor], path: PathLike) -> nn.Module:

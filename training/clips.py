@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from training.errors import TrainingError
 
 Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
-FloatPlanes = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """What a clip can be written as: suffix -> FFmpeg's muxer."""
@@ -263,21 +262,6 @@ def to_frame(planes: Planes, info: ClipInfo, pixel_format: str = "yuv420p") -> a
         rows[:, : plane.width] = pixels
     frame.color_range, frame.colorspace = info.color_range, info.colorspace
     return frame
-
-
-def normalise(planes: Planes, full_range: bool) -> FloatPlanes:
-    """Y 0 (black) .. 1 (white), U and V -0.5..0.5, by the range's nominal levels (16..235 and 16..240 if limited)."""
-    black, luma, chroma = (0, 255, 255) if full_range else (16, 219, 224)
-    y, u, v = (plane.astype(np.float32) for plane in planes)
-    return (y - black) / np.float32(luma), (u - 128) / np.float32(chroma), (v - 128) / np.float32(chroma)
-
-
-def quantise(planes: FloatPlanes, full_range: bool) -> Planes:
-    """Back from `normalise` to 8 bits, rounded to nearest and cut off at 0 and 255."""
-    black, luma, chroma = (0, 255, 255) if full_range else (16, 219, 224)
-    levels = (planes[0] * luma + black, planes[1] * chroma + 128, planes[2] * chroma + 128)
-    y, u, v = (np.clip(np.rint(plane), 0, 255).astype(np.uint8) for plane in levels)
-    return y, u, v
 
 
 def reason(error: BaseException) -> str:

@@ -123,7 +123,7 @@ def _rainy(reader: ClipReader, settings: RainSettings, rng: np.random.Generator)
     """The clip's frames with rain that falls down as the picture is shown, whatever way it is stored."""
     import numpy as np
 
-    from training.clips import normalise, quantise
+    from training.levels import normalise, quantise
     from training.rain import RainScene, apply
 
     info = reader.info

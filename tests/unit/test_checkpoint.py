@@ -221,13 +221,24 @@ CONFIG = {"dim": 8, "encoder_blocks": [1, 1, 1], "level3_decoder_blocks": 1, "de
         ({"architecture": "ESDNet", "config": "[]"}, "not a JSON object"),
         ({"architecture": "ESDNet", "config": json.dumps(CONFIG | {"colour": 1})}, "colour"),
         ({"architecture": "ESDNet", "config": json.dumps(CONFIG | {"encoder_blocks": 1})}, "makes no ESDNet"),
-        ({"architecture": "ESDNet", "config": json.dumps(CONFIG | {"dim": 10**12})}, "dim .* from 1 to"),
+        ({"architecture": "ESDNet", "config": json.dumps(CONFIG | {"dim": 10**12})}, "dim must be .* to 1024"),
         ({"architecture": "ESDNet", "config": json.dumps(CONFIG | {"dim": 1024})}, "wrong size: patch_embed"),
         (
             {"architecture": "ESDNet", "config": json.dumps(CONFIG | {"decoder_blocks": [1, 2]})},
             "missing: decoder_level1.1",
         ),
         ({"architecture": "StreamNet", "config": "{}"}, "missing: .*unexpected: "),
+        ({"architecture": "StreamNet", "config": '{"dims": [1000000000000, 1, 1]}'}, "dims must be .* to 1024"),
+        ({"architecture": "StreamNet", "config": '{"dims": [8, 8, -1]}'}, "dims must be"),
+        (
+            {"architecture": "StreamNet", "config": '{"encoder_blocks": [0, 0, 4000]}'},
+            "encoder_blocks must be .* to 64",
+        ),
+        ({"architecture": "StreamNet", "config": '{"spike_levels": 1%s}' % ("0" * 400)}, "very many digits"),
+        ({"architecture": "StreamNet", "config": '{"threshold": NaN}'}, "threshold must be"),
+        ({"architecture": "StreamNet", "config": '{"threshold": 1e300}'}, "threshold must be"),
+        ({"architecture": "StreamNet", "config": '{"carried_levels": [%s1]}' % ("1, " * 99)}, "lists 100 numbers"),
+        ({"architecture": "StreamNet", "config": '{"dims": {"a": 1}}'}, "neither a number nor"),
     ],
 )
 def test_safetensors_of_others_are_refused(

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from training.clips import ClipInfo, ClipReader, ClipWriter, normalise, quantise, to_frame
+from training.clips import ClipInfo, ClipReader, ClipWriter, to_frame
 from training.errors import TrainingError
+from training.levels import normalise, quantise
 
 
 def raw(path: Path, pixel_format: str, planes: list[np.ndarray], color_range: int, colorspace: int = 1) -> Path:
