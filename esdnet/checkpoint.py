@@ -226,6 +226,10 @@ def _shortened(value: int) -> str:
     return text if len(text) <= 20 else f"{text[:12]}…"
 
 
+def _tuples(value: object) -> object:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
 def _filled(make: Callable[[], nn.Module], weights: Mapping[str, Tensor], path: PathLike) -> nn.Module:
     """A network with those weights, in eval mode."""
     network = make()
