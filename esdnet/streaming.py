@@ -11,7 +11,7 @@ whose output is the rain layer. It differs where the sequence is concerned:
 
       V[t] = (1 − g)·I[t] + g·A(V[t−1]),     I = rainy − rain
 
-  with a leak g in 0..1 that the network computes for every pixel and channel from the present and the past, and A, the
+  with a leak g in 0..1 that the network computes for every pixel from the present and the past, and A, the
   alignment of the past with the present (`motion.py`). Where little moves, g rises and rain that comes and goes
   averages out of the potential; where the past does not fit, g falls and the network works as on a single picture. An
   input-dependent leak is what gated LIF neurons learn (GLIF, NeurIPS 2022); a non-firing leaky read-out is common in
@@ -55,6 +55,7 @@ class StreamConfig:
     align: bool = True  # move the past along the motion before it is used
     carry_picture: bool = True  # read-out neurons keep their potential
     contrast: bool = False  # compressed local and temporal contrast beside the picture at the stem
+    gated: bool = False  # the rain layer has a mask of its own beside the leak; else 1 − leak is that mask
 
     def __post_init__(self) -> None:
         for name in ("dims", "encoder_blocks", "decoder_blocks", "carried_levels"):
@@ -147,12 +148,14 @@ class StreamNet(nn.Module):
         self.up3 = _SpikeConv(d3, d2, config, 3, kernel=1)
         self.up2 = _SpikeConv(d2, d1, config, 2, kernel=1)
         self.decoder2, self.decoder1 = blocks(config.decoder_blocks[0], d2, 2), blocks(config.decoder_blocks[1], d1, 1)
-        self.head = nn.Conv2d(d1, 2 * CHANNELS, 3, padding=1)
+        self.head = nn.Conv2d(d1, 2 * CHANNELS + (2 if config.gated else 0), 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
         with torch.no_grad():
             nn.init.normal_(self.head.weight[:CHANNELS], std=1e-3)
             self.head.bias[CHANNELS:] = -3.0  # type: ignore[index]  # trust the present until taught otherwise
+            if config.gated:
+                self.head.bias[CHANNELS : 2 * CHANNELS] = 3.0  # type: ignore[index]
         self._names: dict[nn.Module, str] = {
             module: name
             for name, module in self.named_modules()
@@ -208,14 +211,27 @@ class StreamNet(nn.Module):
         x1 = x1 + F.interpolate(run(self.up2, x2), scale_factor=2.0, mode="bilinear")
         x1 = self._through(self.decoder1, x1, run)
 
-        rain, leak = self.head(x1).chunk(2, dim=1)
-        current = frame - rain
+        current, leak = self._read_out(frame, self.head(x1), age)
         picture = current
         if self.config.carry_picture:
-            picture = torch.lerp(current, past, torch.sigmoid(leak))
+            picture = torch.lerp(current, past, leak)
             kept["picture"] = picture
         kept |= run.potentials
         return picture, MembraneState({name: kept[name] for name in state})  # the order is part of the contract
+
+    def _read_out(self, frame: Tensor, drive: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
+        """Input current and leak of the read-out neurons, both (N, 6, H/2, W/2), from the head's output.
+
+        Gated, the rain layer is masked (most pixels are dry in most rain), and one leak serves the four luma phases of
+        a pixel, another its chroma: whether the past fits is a property of the place. Without a past the leak is 0.
+        """
+        if not self.config.gated:
+            rain, leak = drive.chunk(2, dim=1)
+            return frame - rain, torch.sigmoid(leak)
+        rain, mask, leak = drive[:, :CHANNELS], drive[:, CHANNELS : 2 * CHANNELS], drive[:, 2 * CHANNELS :]
+        luma_leak, chroma_leak = (torch.sigmoid(leak) * (age > 0)).chunk(2, dim=1)
+        shared = torch.cat([luma_leak.expand(-1, 4, -1, -1), chroma_leak.expand(-1, 2, -1, -1)], dim=1)
+        return frame - torch.sigmoid(mask) * rain, shared
 
     def _encode(self, frame: Tensor, past: Tensor, age: Tensor) -> Tensor:
         """What the stem sees: the picture, its difference from the past, how old the past is, and contrasts.
