@@ -44,9 +44,15 @@ def is_full_range(info: StreamInfo) -> bool:
 
 
 def encoded_tags(info: StreamInfo, pixel_format: str) -> StreamInfo:
-    """The stream as it is once its frames are in this pixel format: RGB pictures become limited-range BT.709 YUV."""
-    if info.pixel_format != "rgb24" or pixel_format == "bgr0":
+    """The stream as it is once its frames are in this pixel format: RGB becomes limited-range BT.709 YUV, and YUV
+    becomes full-range RGB."""
+    from pipeline.pixels import is_rgb
+
+    before, after = is_rgb(info.pixel_format), is_rgb(pixel_format)
+    if before == after:
         return info
+    if after:
+        return msgspec.structs.replace(info, color_range=FULL, colorspace=RGB, chroma_location=0)
     return msgspec.structs.replace(info, color_range=LIMITED, colorspace=BT709, chroma_location=1)
 
 

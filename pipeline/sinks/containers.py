@@ -40,7 +40,7 @@ HOLDS_NEGATIVE_TIME = ("mp4", "mov", "matroska", "webm")
 _STORES_PIXEL_SHAPE = ("mp4", "mov")
 """Containers whose muxer takes the sample aspect ratio from where PyAV can put it."""
 
-_CODES_PIXEL_SHAPE = ("libx264", "libx265", "ffv1")
+_CODES_PIXEL_SHAPE = ("libx264", "libx265", "ffv1", "prores_ks")
 """Encoders that write the sample aspect ratio into the bitstream, so that any container will do."""
 
 HAS_CHAPTERS = ("mp4", "mov", "matroska", "webm", "nut")

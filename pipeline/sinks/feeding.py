@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from fractions import Fraction
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
 
 from pipeline.colour import FULL, LIMITED, is_full_range, swscale_matrix
 from pipeline.errors import DerainError
+from pipeline.formats import is_carried, pixel_format
 from pipeline.frame import Frame, StreamInfo
-from pipeline.pixels import convert, samples, unpack
+from pipeline.pixels import convert, is_rgb, unpack
+from pipeline.sinks.encoder import TOP_FIRST
 
 if TYPE_CHECKING:
     from av import VideoFrame
+    from av.filter import Graph
     from av.video.stream import VideoStream
 
 
 class Feeder:
     """Makes encodable frames for one stream.
 
-    yuv420p and gray go through untouched where the encoder takes them. For an encoder fed with 4:4:4 each chroma
-    sample is repeated, so that halving it again gives back the very same values.
+    Frames go through untouched where the encoder takes their format. For an encoder fed with larger chroma of the same
+    depth each chroma sample is repeated, so that making it smaller again gives back the very same values.
 
     Args:
-        info: The stream, as its source describes it.
+        info: The stream, as it is once it is encoded.
         stream: The output stream, its encoder set up.
+        by_fields: Whether to flag frames as interlaced, with the field first that `info.field_order` says.
     """
 
-    def __init__(self, info: StreamInfo, stream: VideoStream) -> None:
+    def __init__(self, info: StreamInfo, stream: VideoStream, by_fields: bool = False) -> None:
         self._info = info
         self._width, self._height = info.width, info.height
         self._format = stream.codec_context.pix_fmt or ""
         self._scaled = False
+        self._flagging: Graph | None = None
+        self._by_fields = by_fields
 
     def feed(self, frame: Frame, warnings: list[str]) -> VideoFrame:
         """One frame for the encoder, tagged with the stream's colours, without a timestamp.
@@ -44,7 +53,7 @@ class Feeder:
                 f"{header.name} is {header.width}x{header.height}, the pictures before it {self._width}x{self._height}:"
                 " a video needs one size; write to a folder instead"
             )
-        if header.pixel_format == "rgb24" and self._format == "gray":
+        if header.pixel_format.startswith("rgb") and self._format.startswith("gray"):
             raise DerainError(
                 f"{header.name} has colours, the pictures before it are grey: write to a folder instead of a video"
             )
@@ -54,12 +63,14 @@ class Feeder:
                 f"from frame {header.index} on the source is {header.width}x{header.height}; "
                 f"it is scaled to the {self._width}x{self._height} it began with"
             )
-        if header.pixel_format == "yuv420p" and self._format == "yuv444p" and same_size:
+        if self._repeats(header.pixel_format) and same_size:
             made = self._repeat_chroma(frame)
         else:
             made = unpack(frame.pixels, header.pixel_format, header.width, header.height)
             if header.pixel_format != self._format or not same_size:
                 made = self._convert(made, header.pixel_format)
+        if self._by_fields:
+            made = self._flagged(made)
         made.color_range = self._info.color_range
         made.color_primaries = self._info.color_primaries
         made.color_trc = self._info.color_trc
@@ -73,17 +84,39 @@ class Feeder:
             frame,
             self._format,
             matrix,
-            range_in=FULL if held == "rgb24" else tagged,
-            range_out=FULL if self._format == "bgr0" else tagged,
+            range_in=FULL if is_rgb(held) else tagged,
+            range_out=FULL if is_rgb(self._format) else tagged,
             size=(self._width, self._height),
         )
 
-    def _repeat_chroma(self, frame: Frame) -> VideoFrame:
-        from av import VideoFrame
+    def _repeats(self, held: str) -> bool:
+        if not is_carried(self._format):
+            return False
+        form, fed = pixel_format(held), pixel_format(self._format)
+        smaller = form.shift != fed.shift and all(s >= f for s, f in zip(form.shift, fed.shift, strict=True))
+        return form.kind == fed.kind == "yuv" and smaller and form.bits == fed.bits and not form.alpha and not fed.alpha
 
+    def _repeat_chroma(self, frame: Frame) -> VideoFrame:
+        form, fed = pixel_format(frame.header.pixel_format), pixel_format(self._format)
         luma, *chroma = frame.planes()
-        made = VideoFrame(self._width, self._height, "yuv444p")
-        wide = [plane.repeat(2, 0)[: self._height].repeat(2, 1)[:, : self._width] for plane in chroma]
-        for plane, values in zip(made.planes, (luma, *wide), strict=True):
-            samples(plane, self._height, self._width)[...] = values
-        return made
+        rows, columns = fed.shapes(self._width, self._height)[1]
+        across, down = (1 << (s - f) for s, f in zip(form.shift, fed.shift, strict=True))
+        wide = [plane.repeat(down, 0)[:rows].repeat(across, 1)[:, :columns] for plane in chroma]
+        pixels = np.concatenate([plane.reshape(-1) for plane in (luma, *wide)]).view(np.uint8)
+        return unpack(pixels, self._format, self._width, self._height)
+
+    def _flagged(self, frame: VideoFrame) -> VideoFrame:
+        """The same samples, flagged as two fields. PyAV cannot set the flags itself, a filter of FFmpeg can."""
+        from av.filter import Graph
+
+        if self._flagging is None:
+            self._flagging = graph = Graph()
+            base = Fraction(1, 1000)
+            source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=base)
+            flag = graph.add("setfield", f"mode={'tff' if self._info.field_order in TOP_FIRST else 'bff'}")
+            sink = graph.add("buffersink")
+            source.link_to(flag)
+            flag.link_to(sink)
+            graph.configure()
+        self._flagging.push(frame)
+        return cast("VideoFrame", self._flagging.pull())

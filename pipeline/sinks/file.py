@@ -7,12 +7,13 @@ from contextlib import suppress
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from pipeline.colour import CHROMA_LOCATIONS, LIMITED, UNSPECIFIED, encoded_tags
+from pipeline.colour import encoded_tags
 from pipeline.errors import DerainError
 from pipeline.frame import Frame, StreamInfo
 from pipeline.sinks import containers
 from pipeline.sinks.clock import FrameClock
 from pipeline.sinks.companions import Companions
+from pipeline.sinks.encoder import add_video, keeps_fields, left_out
 from pipeline.sinks.feeding import Feeder
 from pipeline.sinks.options import EncodeOptions, encoder_settings
 from pipeline.sinks.sink import Sink
@@ -53,6 +54,7 @@ class FileSink(Sink):
         containers.check_codec(destination, self._settings.codec)
         check_destination(destination, options.overwrite)
         self._options = options
+        self._carried = info.pixel_format
         self._earliest = Fraction(0)  # the lowest dts if below 0, in seconds
         self._info = encoded_tags(info, self._settings.pixel_format)
         self._companions = (
@@ -79,9 +81,11 @@ class FileSink(Sink):
             )
             if self._companions:
                 self._companions.add_before_video(self._output)
-            self._stream = self._add_video(self._output)
+            self._stream = add_video(
+                self._output, info, self._settings, self._rate, self._time_base, self._options.threads
+            )
             self._clock = FrameClock(Fraction(*info.time_base), self._time_base, self._rate)
-            self._feeder = Feeder(info, self._stream)
+            self._feeder = Feeder(info, self._stream, keeps_fields(info, self._settings))
             if self._companions:
                 self._companions.add_after_video(self._output, self._stream)
             self._output.start_encoding()
@@ -94,10 +98,7 @@ class FileSink(Sink):
                 f"pixels are {shape[0]}:{shape[1]}, which {self._muxer} does not keep with {self._settings.codec}; "
                 "use .mp4, or libx264 or libx265"
             )
-        if self._settings.pixel_format == "yuv444p":
-            self.warnings.append(
-                f"{info.width}x{info.height} is odd, which {self._settings.codec} has no 4:2:0 for: encoded as 4:4:4"
-            )
+        self.warnings += left_out(info, self._carried, self._settings)
 
     def _muxer_options(self) -> dict[str, str]:
         options = self._companions.muxer_options() if self._companions else {}
@@ -127,45 +128,6 @@ class FileSink(Sink):
     def _rate(self) -> Fraction:
         return Fraction(*self._info.average_rate) if self._info.average_rate else _ASSUMED_RATE
 
-    def _add_video(self, output: OutputContainer) -> VideoStream:
-        import av.error
-        from av.codec.context import Flags
-        from av.video.stream import VideoStream
-
-        info, settings = self._info, self._settings
-        encoder_options = dict(settings.options)
-        if settings.codec == "libsvtav1":
-            os.environ.setdefault("SVT_LOG", "1")  # it writes to stderr past FFmpeg; 1 is errors only
-        untagged = {info.color_primaries, info.color_trc, info.colorspace} == {UNSPECIFIED}
-        if settings.codec == "libx264" and info.color_range == LIMITED and untagged:
-            encoder_options["x264-params"] = "videoformat=component"  # else x264 writes no colour tags, nor the range
-        if info.chroma_location:
-            encoder_options["chroma_sample_location"] = CHROMA_LOCATIONS[info.chroma_location]
-        stream = output.add_stream(settings.codec, rate=self._rate, options=encoder_options)
-        assert isinstance(stream, VideoStream)
-        context = stream.codec_context
-        context.width, context.height, context.pix_fmt = info.width, info.height, settings.pixel_format
-        context.time_base, stream.time_base = 1 / self._rate, self._time_base
-        context.flags |= Flags.frame_duration
-        context.thread_count = self._options.threads
-        context.thread_type = "AUTO"  # PyAV's own default makes x264 cut frames in slices
-        if info.sample_aspect_ratio:
-            context.sample_aspect_ratio = Fraction(*info.sample_aspect_ratio)
-        context.color_range = info.color_range
-        context.color_primaries = info.color_primaries
-        context.color_trc = info.color_trc
-        context.colorspace = info.colorspace
-        if info.display_matrix:
-            stream.set_display_matrix(info.display_matrix)
-        elif info.rotation:
-            stream.set_display_rotation(info.rotation)
-        try:
-            context.open()
-        except av.error.FFmpegError as error:
-            picture = f"{info.width}x{info.height} {settings.pixel_format}"
-            raise DerainError(f"{settings.codec} cannot encode {picture}; use another --codec") from error
-        return stream
-
     def write(self, frame: Frame) -> None:
         try:
             with writing(self.destination):
@@ -188,6 +150,10 @@ class FileSink(Sink):
             self._clock.stamp(packet)
             self._put(packet)
 
+    def _flush(self) -> None:
+        """Mux what the encoder still holds."""
+        self._mux(self._stream.encode(None))
+
     def _put(self, packet: Packet[VideoStream]) -> None:
         """Mux one packet that has its timestamps, after the other streams' packets up to it."""
         assert self._output is not None
@@ -205,7 +171,7 @@ class FileSink(Sink):
             if not self.frames:
                 raise DerainError(f"{self.destination}: no frame arrived, so there is nothing to write")
             with writing(self.destination):
-                self._mux(self._stream.encode(None))
+                self._flush()
                 if self._companions:
                     self._companions.copy_until(None)
                 self._output.close()

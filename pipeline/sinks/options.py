@@ -7,19 +7,22 @@ from dataclasses import dataclass, field
 import msgspec
 
 from pipeline.errors import UsageError
+from pipeline.sinks.choose_format import choose_format, like
 
 _X26_PRESETS = (
     *("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"),
 )
+_PRORES_PROFILES = ("proxy", "lt", "standard", "hq", "4444", "4444xq")
 
 
 class EncodeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What `derain run` passes on. Checked by `encoder_settings`, not here.
 
     Attributes:
-        codec: FFmpeg's name of the encoder, or h264, h265, hevc, av1, vp9 for the usual encoder of that codec.
+        codec: FFmpeg's name of the encoder, or h264, h265, hevc, av1, vp9, prores for the usual encoder of that codec.
         crf: Constant quality, lower is better; None is the codec's default (near to transparent).
-        preset: The encoder's speed; None is its default.
+        preset: The encoder's speed, of ProRes the profile; None is its default.
+        pixel_format: FFmpeg's name of the format to encode in; None takes what loses least of the source.
         threads: Encoder threads; 0 lets the encoder choose.
         overwrite: Replace the destination if it is there.
     """
@@ -27,6 +30,7 @@ class EncodeOptions(msgspec.Struct, frozen=True, kw_only=True):
     codec: str = "libx264"
     crf: float | None = None
     preset: str | None = None
+    pixel_format: str | None = None
     threads: int = 0
     overwrite: bool = False
 
@@ -35,34 +39,39 @@ class EncodeOptions(msgspec.Struct, frozen=True, kw_only=True):
 class _Encoder:
     """One encoder as we use it."""
 
-    formats: tuple[str, ...]  # pixel formats of ours it takes as they are
-    crf: float | None  # default; None: lossless, has no such setting
+    crf: float | None  # default; None: has no such setting
     crf_range: tuple[int, int] = (0, 51)
     presets: tuple[str, ...] = ()
     preset_option: str = "preset"
-    odd_format: str | None = None  # format to use when the size is odd, where 4:2:0 cannot have that
+    lossless: bool = False
+    even: bool = False  # counts a picture's size in whole chroma samples
     options: dict[str, str] = field(default_factory=dict)
+    parameters: str = ""  # the option that takes parameters in the encoder's own language
+    not_fed: str = ""  # formats it takes but that readers do not get back begin with this
 
 
 _ENCODERS = {
-    # H.264 and H.265 count a picture's size in whole chroma samples, so 4:2:0 is always even there.
-    "libx264": _Encoder(("yuv420p", "gray"), 18, presets=_X26_PRESETS, odd_format="yuv444p"),
+    "libx264": _Encoder(18, presets=_X26_PRESETS, even=True, parameters="x264-params"),
     "libx265": _Encoder(
-        *(("yuv420p", "gray"), 20),
-        presets=_X26_PRESETS,
-        odd_format="yuv444p",
+        *(20, (0, 51), _X26_PRESETS),
+        even=True,
         options={"x265-params": "log-level=error"},
+        parameters="x265-params",
+        not_fed="yuva",
     ),
-    "libsvtav1": _Encoder(("yuv420p",), 24, (0, 63), tuple(str(n) for n in range(14))),
-    "libaom-av1": _Encoder(("yuv420p", "gray"), 24, (0, 63), tuple(str(n) for n in range(9)), "cpu-used"),
+    "libsvtav1": _Encoder(24, (0, 63), tuple(str(n) for n in range(14)), parameters="svtav1-params"),
+    "libaom-av1": _Encoder(24, (0, 63), tuple(str(n) for n in range(9)), "cpu-used"),
     "libvpx-vp9": _Encoder(
-        *(("yuv420p",), 24, (0, 63), tuple(str(n) for n in range(9)), "cpu-used"),
+        *(24, (0, 63), tuple(str(n) for n in range(9)), "cpu-used"),
         options={"b": "0", "row-mt": "1"},
+        not_fed="yuva",
     ),
-    "ffv1": _Encoder(("yuv420p", "gray", "bgr0"), None, options={"level": "3", "slicecrc": "1", "g": "1"}),
+    "prores_ks": _Encoder(None, presets=_PRORES_PROFILES, preset_option="profile", options={"vendor": "apl0"}),
+    "ffv1": _Encoder(None, lossless=True, options={"level": "3", "slicecrc": "1", "g": "1"}),
 }
 
 _USUAL = {
+    "prores": "prores_ks",
     "h264": "libx264",
     "x264": "libx264",
     "h265": "libx265",
@@ -80,6 +89,7 @@ class EncoderSettings:
     codec: str  # encoder name
     pixel_format: str  # what it is fed
     options: dict[str, str]
+    parameters: str = ""  # the option that takes parameters in the encoder's own language
 
 
 def available_encoders() -> list[str]:
@@ -102,12 +112,12 @@ def encoder_settings(asked: EncodeOptions, pixel_format: str, width: int, height
 
     Args:
         asked: What the user wants.
-        pixel_format: What the frames carry: "yuv420p", "gray" or "rgb24".
+        pixel_format: What the frames carry (`pipeline.formats`).
         width: Pixels.
         height: Pixels.
 
     Raises:
-        UsageError: The codec is not here, or its crf or preset is not one it knows.
+        UsageError: The codec is not here, or its crf, preset or pixel format is not one it knows.
     """
     name = _USUAL.get(asked.codec, asked.codec)
     present = available_encoders()
@@ -115,9 +125,11 @@ def encoder_settings(asked: EncodeOptions, pixel_format: str, width: int, height
         raise UsageError(f"--codec {asked.codec}: this FFmpeg has no such encoder; choose one of {', '.join(present)}")
     encoder = _ENCODERS[name]
     options = dict(encoder.options)
+    if encoder.lossless and (asked.crf is not None or asked.preset is not None):
+        raise UsageError(f"--codec {name} is lossless; leave --crf and --preset out")
     if encoder.crf is None:
-        if asked.crf is not None or asked.preset is not None:
-            raise UsageError(f"--codec {name} is lossless; leave --crf and --preset out")
+        if asked.crf is not None:
+            raise UsageError(f"--codec {name} has no --crf; its --preset is one of {', '.join(encoder.presets)}")
     else:
         crf = encoder.crf if asked.crf is None else asked.crf
         low, high = encoder.crf_range
@@ -128,15 +140,19 @@ def encoder_settings(asked: EncodeOptions, pixel_format: str, width: int, height
         if asked.preset not in encoder.presets:
             raise UsageError(f"--preset {asked.preset}: {name} takes {', '.join(encoder.presets)}")
         options[encoder.preset_option] = asked.preset
-    return EncoderSettings(name, _fed_format(encoder, pixel_format, width, height), options)
+    fed = _fed_format(name, encoder, asked.pixel_format, pixel_format, width, height)
+    if name == "prores_ks" and asked.preset is None:
+        options["profile"] = "4444" if "444" in fed else "hq"
+    return EncoderSettings(name, fed, options, encoder.parameters)
 
 
-def _fed_format(encoder: _Encoder, pixel_format: str, width: int, height: int) -> str:
-    if pixel_format == "rgb24":
-        pixel_format = "bgr0" if "bgr0" in encoder.formats else "yuv420p"
-    if pixel_format not in encoder.formats:
-        pixel_format = "yuv420p"
-    odd = width % 2 or height % 2
-    if odd and pixel_format == "yuv420p" and encoder.odd_format:
-        return encoder.odd_format
-    return pixel_format
+def _fed_format(name: str, encoder: _Encoder, asked: str | None, carried: str, width: int, height: int) -> str:
+    from av.codec import Codec
+
+    taken = [form.name for form in Codec(name, "w").video_formats or () if like(form.name)]
+    taken = [form for form in taken if not (encoder.not_fed and form.startswith(encoder.not_fed))]
+    if asked is None:
+        return choose_format(taken, carried, width, height, encoder.even)
+    if asked not in taken:
+        raise UsageError(f"--pixel-format {asked}: {name} takes {', '.join(taken)}")
+    return asked
