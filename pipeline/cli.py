@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 EXTRAS = {
     "tensorboard": "training",
     "skimage": "training",
+    "matplotlib": "training",
+    "PIL": "training",
     "openvino": "openvino",
     "torch_tensorrt": "tensorrt",
     "tensorrt": "tensorrt",

@@ -24,6 +24,7 @@ class Pair:
     rainy: tuple[Path, ...]
     clean: tuple[Path, ...]
     pictures: bool
+    side_by_side: bool = False  # `rainy` and `clean` are the same pictures: the left halves, and the right ones
 
 
 def find_pairs(rainy: Path, clean: Path, *, each_picture: bool = False) -> list[Pair]:
