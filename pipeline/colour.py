@@ -43,14 +43,15 @@ def is_full_range(info: StreamInfo) -> bool:
     return info.color_range == FULL
 
 
-def encoded_tags(info: StreamInfo, pixel_format: str) -> StreamInfo:
+def encoded_tags(info: StreamInfo, pixel_format: str, says_range: bool = True) -> StreamInfo:
     """The stream as it is once its frames are in this pixel format: RGB becomes limited-range BT.709 YUV, and YUV
-    becomes full-range RGB."""
+    becomes full-range RGB. A codec that cannot say its range (`says_range`) holds limited range only."""
     from pipeline.pixels import is_rgb
 
     before, after = is_rgb(info.pixel_format), is_rgb(pixel_format)
     if before == after:
-        return info
+        limited = not after and not says_range and is_full_range(info)
+        return msgspec.structs.replace(info, color_range=LIMITED) if limited else info
     if after:
         return msgspec.structs.replace(info, color_range=FULL, colorspace=RGB, chroma_location=0)
     return msgspec.structs.replace(info, color_range=LIMITED, colorspace=BT709, chroma_location=1)

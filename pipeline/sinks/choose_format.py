@@ -57,6 +57,6 @@ def _loss(source: PixelFormat, form: PixelFormat) -> tuple[int, ...]:
     return (
         int(colour_lost),
         int(source.alpha and not form.alpha),
-        bits_lost // 2 + 2 * chroma_lost + int(turned),
+        -(-bits_lost // 2) + 2 * chroma_lost + int(turned),
         max(0, form.bits - source.bits) + 8 * chroma_more + 16 * int(form.alpha and not source.alpha),
     )

@@ -36,7 +36,7 @@ class FrameClock:
         self._source_base = source_base
         self._mux_base = mux_base
         self._step = max(1, round(1 / (rate * mux_base)))
-        self._timeline = Timeline()
+        self.timeline = Timeline()
         self._placed: dict[int, tuple[int, int]] = {}  # frame number -> pts and duration to mux with
         self._count = 0
         self._before_first: list[int] = []  # dts to mux the encoder's -n … -1 with, latest first
@@ -45,7 +45,7 @@ class FrameClock:
     @property
     def moved(self) -> int:
         """Frames whose pts had to be changed because it did not rise."""
-        return self._timeline.moved
+        return self.timeline.moved
 
     def enter(self, pts: int, duration: int) -> int:
         """Note the next frame's timestamps (in the source's ticks; duration 0 if unknown), give its number."""
@@ -54,7 +54,7 @@ class FrameClock:
         exact = pts * self._source_base / self._mux_base
         self.inexact += (exact.denominator != 1) or (pts * self._source_base / self.container_base).denominator != 1
         ticks = round(duration * self._source_base / self._mux_base) or self._step
-        placed = self._timeline.place(round(exact), ticks)
+        placed = self.timeline.place(round(exact), ticks)
         self._placed[number] = (placed, ticks)
         return number
 

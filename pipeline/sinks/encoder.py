@@ -6,7 +6,7 @@ import os
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from pipeline.colour import CHROMA_LOCATIONS, LIMITED, UNSPECIFIED
+from pipeline.colour import CHROMA_LOCATIONS, LIMITED, UNSPECIFIED, is_full_range
 from pipeline.errors import DerainError
 from pipeline.formats import pixel_format
 from pipeline.frame import StreamInfo
@@ -105,15 +105,15 @@ def _options(info: StreamInfo, settings: EncoderSettings) -> dict[str, str]:
     return options
 
 
-def left_out(info: StreamInfo, carried: str, settings: EncoderSettings) -> list[str]:
+def left_out(info: StreamInfo, settings: EncoderSettings) -> list[str]:
     """What of the stream the encoder cannot keep, one sentence each.
 
     Args:
         info: The stream as its source describes it.
-        carried: What the frames carry.
         settings: The encoder.
     """
     told = []
+    carried = info.pixel_format
     source, fed = pixel_format(carried), like(settings.pixel_format)
     odd = info.width % 2 or info.height % 2
     if odd and fed and source.kind == fed.kind == "yuv" and fed.shift < source.shift:
@@ -122,8 +122,10 @@ def left_out(info: StreamInfo, carried: str, settings: EncoderSettings) -> list[
         told.append(f"{info.width}x{info.height} is odd, which {settings.codec} has no {was} for: encoded as {made}")
     elif fed and not (source.packed and source.bits == 8 and not source.alpha) and (lost := loss(carried, fed.name)):
         told.append(
-            f"{carried} is encoded as {settings.pixel_format}: {lost}; {_instead(source.alpha, settings.codec)}"
+            f"{carried} is encoded as {settings.pixel_format}: {lost}; {_instead(source.alpha and not fed.alpha, settings.codec)}"
         )
+    if not settings.says_range and is_full_range(info) and source.kind != "rgb":
+        told.append(f"full range becomes limited range, the only one {settings.codec} knows")
     if info.field_order > 1 and not keeps_fields(info, settings):
         told.append(
             f"the video is interlaced, which {settings.codec} cannot say: use {', '.join(_BY_FIELDS)}, or --deinterlace"

@@ -29,16 +29,18 @@ class Feeder:
     Args:
         info: The stream, as it is once it is encoded.
         stream: The output stream, its encoder set up.
+        full_range: Whether the frames' YUV or grey comes in full range; how it is encoded `info` says.
         by_fields: Whether to flag frames as interlaced, with the field first that `info.field_order` says.
     """
 
-    def __init__(self, info: StreamInfo, stream: VideoStream, by_fields: bool = False) -> None:
+    def __init__(self, info: StreamInfo, stream: VideoStream, full_range: bool, by_fields: bool = False) -> None:
         self._info = info
         self._width, self._height = info.width, info.height
         self._format = stream.codec_context.pix_fmt or ""
         self._scaled = False
         self._flagging: Graph | None = None
         self._by_fields = by_fields
+        self._range = FULL if full_range else LIMITED
 
     def feed(self, frame: Frame, warnings: list[str]) -> VideoFrame:
         """One frame for the encoder, tagged with the stream's colours, without a timestamp.
@@ -63,11 +65,12 @@ class Feeder:
                 f"from frame {header.index} on the source is {header.width}x{header.height}; "
                 f"it is scaled to the {self._width}x{self._height} it began with"
             )
-        if self._repeats(header.pixel_format) and same_size:
+        if self._repeats(header.pixel_format) and same_size:  # whose encoders say their range
             made = self._repeat_chroma(frame)
         else:
             made = unpack(frame.pixels, header.pixel_format, header.width, header.height)
-            if header.pixel_format != self._format or not same_size:
+            ranges = is_rgb(self._format) or self._range == (FULL if is_full_range(self._info) else LIMITED)
+            if header.pixel_format != self._format or not same_size or not ranges:
                 made = self._convert(made, header.pixel_format)
         if self._by_fields:
             made = self._flagged(made)
@@ -84,7 +87,7 @@ class Feeder:
             frame,
             self._format,
             matrix,
-            range_in=FULL if is_rgb(held) else tagged,
+            range_in=FULL if is_rgb(held) else self._range,
             range_out=FULL if is_rgb(self._format) else tagged,
             size=(self._width, self._height),
         )

@@ -7,7 +7,7 @@ from contextlib import suppress
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from pipeline.colour import encoded_tags
+from pipeline.colour import encoded_tags, is_full_range
 from pipeline.errors import DerainError
 from pipeline.frame import Frame, StreamInfo
 from pipeline.sinks import containers
@@ -54,9 +54,9 @@ class FileSink(Sink):
         containers.check_codec(destination, self._settings.codec)
         check_destination(destination, options.overwrite)
         self._options = options
-        self._carried = info.pixel_format
+        self._source_info = info
         self._earliest = Fraction(0)  # the lowest dts if below 0, in seconds
-        self._info = encoded_tags(info, self._settings.pixel_format)
+        self._info = encoded_tags(info, self._settings.pixel_format, self._settings.says_range)
         self._companions = (
             Companions(source, self._muxer, self.warnings)
             if os.path.isfile(source) and not is_picture(source)
@@ -85,7 +85,9 @@ class FileSink(Sink):
                 self._output, info, self._settings, self._rate, self._time_base, self._options.threads
             )
             self._clock = FrameClock(Fraction(*info.time_base), self._time_base, self._rate)
-            self._feeder = Feeder(info, self._stream, keeps_fields(info, self._settings))
+            self._feeder = Feeder(
+                info, self._stream, is_full_range(self._source_info), keeps_fields(info, self._settings)
+            )
             if self._companions:
                 self._companions.add_after_video(self._output, self._stream)
             self._output.start_encoding()
@@ -98,7 +100,7 @@ class FileSink(Sink):
                 f"pixels are {shape[0]}:{shape[1]}, which {self._muxer} does not keep with {self._settings.codec}; "
                 "use .mp4, or libx264 or libx265"
             )
-        self.warnings += left_out(info, self._carried, self._settings)
+        self.warnings += left_out(self._source_info, self._settings)
 
     def _muxer_options(self) -> dict[str, str]:
         options = self._companions.muxer_options() if self._companions else {}

@@ -47,6 +47,7 @@ class _Encoder:
     even: bool = False  # counts a picture's size in whole chroma samples
     options: dict[str, str] = field(default_factory=dict)
     parameters: str = ""  # the option that takes parameters in the encoder's own language
+    says_range: bool = True  # whether readers learn that YUV is of full range
     not_fed: str = ""  # formats it takes but that readers do not get back begin with this
 
 
@@ -66,7 +67,9 @@ _ENCODERS = {
         options={"b": "0", "row-mt": "1"},
         not_fed="yuva",
     ),
-    "prores_ks": _Encoder(None, presets=_PRORES_PROFILES, preset_option="profile", options={"vendor": "apl0"}),
+    "prores_ks": _Encoder(
+        None, presets=_PRORES_PROFILES, preset_option="profile", options={"vendor": "apl0"}, says_range=False
+    ),
     "ffv1": _Encoder(None, lossless=True, options={"level": "3", "slicecrc": "1", "g": "1"}),
 }
 
@@ -90,6 +93,7 @@ class EncoderSettings:
     pixel_format: str  # what it is fed
     options: dict[str, str]
     parameters: str = ""  # the option that takes parameters in the encoder's own language
+    says_range: bool = True  # whether readers learn that YUV is of full range
 
 
 def available_encoders() -> list[str]:
@@ -143,7 +147,7 @@ def encoder_settings(asked: EncodeOptions, pixel_format: str, width: int, height
     fed = _fed_format(name, encoder, asked.pixel_format, pixel_format, width, height)
     if name == "prores_ks" and asked.preset is None:
         options["profile"] = "4444" if "444" in fed else "hq"
-    return EncoderSettings(name, fed, options, encoder.parameters)
+    return EncoderSettings(name, fed, options, encoder.parameters, encoder.says_range)
 
 
 def _fed_format(name: str, encoder: _Encoder, asked: str | None, carried: str, width: int, height: int) -> str:

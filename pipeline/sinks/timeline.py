@@ -18,20 +18,20 @@ class Timeline:
         self.moved = 0
         """How many timestamps were changed."""
         self._least_step = 1 if strict else 0
-        self._shift = 0
-        self._last: int | None = None
-        self._last_duration = 1
+        self.shift = 0
+        self.last: int | None = None
+        self.last_duration = 1
 
     def place(self, timestamp: int, duration: int) -> int:
         """Where a frame or packet comes to lie; both numbers in ticks."""
-        placed = timestamp + self._shift
-        if self._last is not None and placed < self._last + self._least_step:
-            if self._last - placed <= self._last_duration:
-                placed = self._last + self._least_step
+        placed = timestamp + self.shift
+        if self.last is not None and placed < self.last + self._least_step:
+            if self.last - placed <= self.last_duration:
+                placed = self.last + self._least_step
             else:
-                self._shift = self._last + self._last_duration - timestamp
-                placed = timestamp + self._shift
+                self.shift = self.last + self.last_duration - timestamp
+                placed = timestamp + self.shift
         self.moved += placed != timestamp
-        self._last = placed
-        self._last_duration = max(duration, 1)
+        self.last = placed
+        self.last_duration = max(duration, 1)
         return placed
