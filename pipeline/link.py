@@ -216,20 +216,45 @@ class Sender(Endpoint):
 
         ValueError for pixels that are not what the header says or frames out of order, see also `Endpoint`.
         """
+        expected = self._check(frame)
+        while self._take(0):  # credit that has come meanwhile, or a failure
+            pass
+        while not self._has_credit(expected):
+            self._take(None)
+        self._put(frame, expected)
+
+    def try_send(self, frame: Frame) -> bool:
+        """Send one frame if there is credit for it now; False, and nothing sent, where there is none. Never waits.
+
+        The live mode's way: a frame that finds no credit may be given up for a newer one, which then takes its index.
+        Raises as `send`.
+        """
+        expected = self._check(frame)
+        while self._take(0):
+            pass
+        if not self._has_credit(expected):
+            return False
+        self._put(frame, expected)
+        return True
+
+    def _check(self, frame: Frame) -> int:
+        """Bytes of its pixels. ValueError where the frame is not what its header says, or not the next one."""
         header, pixels = frame.header, frame.pixels
         expected = _bytes_of(header)
         if pixels.nbytes != expected or not pixels.flags.c_contiguous:
             raise ValueError(f"frame {header.index}: pixels must be {expected} contiguous bytes, not {pixels.nbytes}")
         if header.index != self.frames:
             raise ValueError(f"frame {header.index} sent where {self.frames} was due")
-        while self._take(0):  # credit that has come meanwhile, or a failure
-            pass
-        while self._outstanding and (self._frames_left < 1 or self._bytes_left < expected):
-            self._take(None)
-        self._socket.send_multipart([pack(FrameMsg(header)), pixels.data], copy=False, track=False)
+        return expected
+
+    def _has_credit(self, size: int) -> bool:
+        return not self._outstanding or (self._frames_left >= 1 and self._bytes_left >= size)
+
+    def _put(self, frame: Frame, size: int) -> None:
+        self._socket.send_multipart([pack(FrameMsg(frame.header)), frame.pixels.data], copy=False, track=False)
         self.frames += 1
         self._frames_left -= 1
-        self._bytes_left -= expected
+        self._bytes_left -= size
         self._outstanding += 1
 
     def finish(self, damaged: int = 0, timeout: float | None = None) -> None:

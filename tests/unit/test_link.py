@@ -278,6 +278,35 @@ def test_a_url_that_cannot_be_bound_is_one_clear_error() -> None:
         Receiver("ipc:///no/such/folder/x", bind=True, stage="a", peer="b", context=context)
 
 
+def test_try_send_says_when_there_is_no_credit_and_never_waits(ends: tuple[Sender, Receiver]) -> None:
+    sender, receiver = ends
+    given: list[int] = []
+
+    def take() -> None:
+        receiver.accept(WAIT)
+        for got in receiver.frames(in_flight=2):
+            given.append(got.header.index)
+            if not given[1:]:
+                assert hold.wait(WAIT)
+
+    hold = threading.Event()
+    receiving = Running(take)
+    sender.hello(INFO, WAIT)
+    assert sender.try_send(frame(0)) and sender.try_send(frame(1))
+    assert not sender.try_send(frame(2)), "the receiver still holds the first frame"
+    assert sender.frames == 2
+    hold.set()
+    deadline = time.monotonic() + WAIT
+    while not sender.try_send(frame(2)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert sender.frames == 3
+    ending = Running(lambda: sender.finish(timeout=WAIT))
+    receiving.outcome()
+    receiver.acknowledge()
+    ending.outcome()
+    assert given == [0, 1, 2]
+
+
 PEER = """
 import sys, time
 from pipeline.link import Sender
