@@ -43,7 +43,7 @@ class StreamInfo(msgspec.Struct, frozen=True, kw_only=True):
     chroma_location: int = 0
     source_pixel_format: str = ""  # what the file itself holds, e.g. "yuvj420p"
     source_codec: str = ""
-    field_order: int = 0  # AV_FIELD_* of interlaced video: 2 top first, 3 bottom first (4, 5 the same); 1 progressive
+    field_order: int = 0  # AV_FIELD_* of interlaced video: 2 and 4 top first, 3 and 5 bottom first
     mastering_display: tuple[int, ...] | None = None  # AVMasteringDisplayMetadata as 20 int32, see `pipeline.hdr`
     content_light: tuple[int, int] | None = None  # MaxCLL and MaxFALL, in cd/m²
     stills: bool = False  # frames are pictures that have nothing to do with each other
@@ -60,6 +60,8 @@ class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):
     duration: int = 0
     interlaced: bool = False
     name: str = ""  # file name without folder, for frames that come from a folder of pictures
+    warmup: bool = False  # shown to the network so that it remembers, not written: it lies before a resumed segment
+    reset: str = ""  # why the membranes were zeroed before this frame; known behind the derain stage
 
 
 @dataclass(slots=True)

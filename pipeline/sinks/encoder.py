@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 _BY_FIELDS = ("libx264", "prores_ks", "ffv1")
 """Encoders that can say which field of interlaced video comes first."""
-_MAX_TIMEBASE = 65535
-TOP_FIRST = (2, 5)
-"""AV_FIELD_TT and AV_FIELD_BT: the top field is shown first."""
+TOP_FIRST = (2, 4)
+"""AV_FIELD_TT and AV_FIELD_TB, which FFmpeg writes for frames whose top field comes first."""
 
 
 def keeps_fields(info: StreamInfo, settings: EncoderSettings) -> bool:
@@ -121,9 +120,8 @@ def left_out(info: StreamInfo, settings: EncoderSettings) -> list[str]:
         was, made = names.get(source.shift, "such chroma"), names[fed.shift]
         told.append(f"{info.width}x{info.height} is odd, which {settings.codec} has no {was} for: encoded as {made}")
     elif fed and not (source.packed and source.bits == 8 and not source.alpha) and (lost := loss(carried, fed.name)):
-        told.append(
-            f"{carried} is encoded as {settings.pixel_format}: {lost}; {_instead(source.alpha and not fed.alpha, settings.codec)}"
-        )
+        instead = _instead(source.alpha and not fed.alpha, settings.codec)
+        told.append(f"{carried} is encoded as {settings.pixel_format}: {lost}; {instead}")
     if not settings.says_range and is_full_range(info) and source.kind != "rgb":
         told.append(f"full range becomes limited range, the only one {settings.codec} knows")
     if info.field_order > 1 and not keeps_fields(info, settings):

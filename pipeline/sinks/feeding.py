@@ -13,6 +13,7 @@ from pipeline.formats import is_carried, pixel_format
 from pipeline.frame import Frame, StreamInfo
 from pipeline.pixels import convert, is_rgb, unpack
 from pipeline.sinks.encoder import TOP_FIRST
+from pipeline.sources.deinterlace import one_filter
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -110,16 +111,8 @@ class Feeder:
 
     def _flagged(self, frame: VideoFrame) -> VideoFrame:
         """The same samples, flagged as two fields. PyAV cannot set the flags itself, a filter of FFmpeg can."""
-        from av.filter import Graph
-
         if self._flagging is None:
-            self._flagging = graph = Graph()
-            base = Fraction(1, 1000)
-            source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=base)
-            flag = graph.add("setfield", f"mode={'tff' if self._info.field_order in TOP_FIRST else 'bff'}")
-            sink = graph.add("buffersink")
-            source.link_to(flag)
-            flag.link_to(sink)
-            graph.configure()
+            mode = "tff" if self._info.field_order in TOP_FIRST else "bff"
+            self._flagging = one_filter(frame, Fraction(1, 1000), "setfield", f"mode={mode}")
         self._flagging.push(frame)
         return cast("VideoFrame", self._flagging.pull())

@@ -1,4 +1,5 @@
-"""Progressive frames from interlaced ones, with FFmpeg's bwdif (Weston three-field filter with yadif's decisions)."""
+"""Interlaced frames: progressive ones made of them with FFmpeg's bwdif (a Weston three-field filter with the decisions
+of yadif), and which of their two fields comes first."""
 
 from __future__ import annotations
 
@@ -27,22 +28,37 @@ def deinterlaced(frames: Iterator[av.VideoFrame], base: Fraction) -> Iterator[av
         if graph is None or kind != made_for:
             if graph is not None:
                 yield from _flushed(graph, base)
-            graph, made_for = _graph(frame, base), kind
+            graph, made_for = one_filter(frame, base, "bwdif", "mode=send_frame:deint=interlaced"), kind
         graph.push(frame)
         yield from _ready(graph, base)
     if graph is not None:
         yield from _flushed(graph, base)
 
 
-def _graph(frame: av.VideoFrame, base: Fraction) -> Graph:
+def is_top_first(frame: av.VideoFrame) -> bool:
+    """Whether an interlaced frame is flagged to show its top field first. PyAV cannot tell, a filter can."""
+    graph = one_filter(frame, Fraction(1, 1000), "select", "eq(interlace_type,TOPFIRST)")
+    graph.push(frame)
+    graph.push(None)
+    return any(_ready(graph, Fraction(1, 1000)))
+
+
+def one_filter(frame: av.VideoFrame, base: Fraction, name: str, arguments: str) -> Graph:
+    """A graph of one of FFmpeg's filters, for frames like this one.
+
+    Args:
+        frame: Tells size and format.
+        base: Seconds a tick of the frames' pts.
+        name: Of the filter.
+        arguments: As FFmpeg writes them.
+    """
     from av.filter import Graph
 
     graph = Graph()
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=base)
-    bwdif = graph.add("bwdif", "mode=send_frame:deint=interlaced")
-    sink = graph.add("buffersink")
-    source.link_to(bwdif)
-    bwdif.link_to(sink)
+    made, sink = graph.add(name, arguments), graph.add("buffersink")
+    source.link_to(made)
+    made.link_to(sink)
     graph.configure()
     return graph
 

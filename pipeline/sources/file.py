@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -13,7 +14,7 @@ from pipeline.errors import DerainError
 from pipeline.frame import Frame, FrameHeader, Rational, StreamInfo
 from pipeline.hdr import content_light, mastering_display
 from pipeline.pixels import carried_format, is_rgb, loss, pack
-from pipeline.sources.deinterlace import deinterlaced
+from pipeline.sources.deinterlace import deinterlaced, is_top_first
 from pipeline.sources.losses import Losses, in_words
 from pipeline.sources.source import Source
 from pipeline.sources.streams import ignore, main_video, open_container, reading
@@ -53,8 +54,8 @@ class FileSource(Source):
         strict: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.path = path
-        self._native, self._strict = native, strict
+        self.path, self._threads, self._partial = path, threads, partial
+        self._native, self._strict, self._deinterlace = native, strict, deinterlace
         self._container = open_container(path, partial)
         try:
             self._stream = main_video(self._container, path)
@@ -111,6 +112,42 @@ class FileSource(Source):
             yield Frame(header, pack(frame, full_range, self._native))
             previous, index = pts, index + 1
             frame = following
+
+    def seek(self, pts: int, margin: float = 0.0) -> bool:
+        """Go on from a keyframe at or before `pts` instead of from the start. Before iterating; rising pts only.
+
+        Args:
+            pts: Ticks of `info.time_base`.
+            margin: Seconds to go further back, for containers that find their keyframes by guessing.
+
+        Returns:
+            Whether there is one; else the source is lost and has to be opened again.
+        """
+        import av.error
+
+        base = Fraction(*self.info.time_base)
+        try:
+            self._container.seek(pts - round(margin / base), stream=self._stream, backward=True)
+        except av.error.FFmpegError:
+            return False
+        self._losses = Losses(base, self._usual_step())
+        self._losses.since = pts
+        decoded = self._decode()
+        first = next((frame for frame in decoded if frame.key_frame), None)
+        if first is None or first.pts is None or first.pts > pts:
+            return False
+        frames = chain([first], decoded)
+        self._decoded = deinterlaced(frames, base) if self._deinterlace else frames
+        self._first = next(self._decoded, None)
+        return self._first is not None
+
+    def reopen(self) -> None:
+        """Be as if just opened."""
+        self.close()
+        FileSource.__init__(
+            self, self.path, threads=self._threads, partial=self._partial, native=self._native, strict=self._strict,
+            deinterlace=self._deinterlace,
+        )  # fmt: skip
 
     def close(self) -> None:
         self._first = None
@@ -203,11 +240,11 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
 
 
 def _field_order(stream: VideoStream, frame: av.VideoFrame) -> int:
-    """AV_FIELD_*; 0 where frames are progressive. Top first where interlaced video does not tell."""
+    """AV_FIELD_*; 0 where frames are progressive. The frame itself has the last word on which field is first."""
     if not frame.interlaced_frame:
         return 0
-    told = stream.codec_context.field_order
-    return told if told in (2, 3, 4, 5) else 2
+    told, fitting = stream.codec_context.field_order, (2, 4) if is_top_first(frame) else (3, 5)
+    return told if told in fitting else fitting[0]
 
 
 def _counted(stream: VideoStream) -> int:

@@ -34,6 +34,8 @@ class Losses:
     """
 
     def __init__(self, base: Fraction, step: int) -> None:
+        self.since: int | None = None
+        """What lies before this pts is not wanted, so that its loss is none."""
         self.count = 0
         self.listed: list[Loss] = []
         self._base, self._step = base, max(1, step)
@@ -88,6 +90,8 @@ class Losses:
                 self._note(owed, "lost")
 
     def _note(self, pts: int, kind: Literal["lost", "patched"]) -> None:
+        if self.since is not None and pts < self.since:
+            return
         self.count += 1
         if len(self.listed) < _LISTED:
             self.listed.append(Loss(time=round(float(pts * self._base), 6), kind=kind))
