@@ -121,8 +121,8 @@ def _call(command: Any, args: list[str]) -> int:
             command.invoke(context)
     except typer.Exit as stop:
         return stop.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted", 130)
+    except (KeyboardInterrupt, typer.Abort) as stopped:
+        return _fail(f"interrupted; {stopped}" if str(stopped) else "interrupted", 130)
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline.errors import DerainError
 from pipeline.frame import StreamInfo
 from pipeline.link import END_TIMEOUT, Sender
+from pipeline.segment_source import part_of
 from pipeline.sources import open_source
 from pipeline.stage import Stage
 from pipeline.wire import Ready, Report
@@ -21,7 +22,7 @@ def run(stage: Stage) -> None:
         open_source(
             job.source,
             partial=job.partial,
-            native=False,
+            native=not job.restore.eight_bit,
             deinterlace=job.restore.deinterlace,
             strict=job.restore.strict,
         ) as source,
@@ -30,12 +31,14 @@ def run(stage: Stage) -> None:
         link.hello(source.info)
         stage.begin()
         link.waited = 0.0
-        for frame in source:
+        for frame in part_of(source, job) if job.piece else source:
             link.send(frame)
             stage.progress(link.frames)
         if not link.frames:
             raise DerainError(f"{job.source}: not one frame of it can be decoded")
-        suspect = job.partial or source.damaged > 0  # a sound file may hold sound that is longer than its video
+        suspect = not job.piece and (
+            job.partial or source.damaged > 0
+        )  # a sound file may hold sound that is longer than its video
         link.finish(source.damaged, END_TIMEOUT)
         stage.report(
             Report(

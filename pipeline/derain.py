@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from pipeline.errors import DerainError
@@ -18,6 +19,8 @@ from pipeline.wire import Ready, Report
 
 if TYPE_CHECKING:
     from esdnet import Derainer
+
+_kept: dict[tuple[str, str, int], list[Derainer]] = {}
 
 
 def run(stage: Stage) -> None:
@@ -52,23 +55,34 @@ def run(stage: Stage) -> None:
         )
 
 
-def _load(job: Job) -> Derainer:
-    """DerainError where model, weights or runtime cannot be used."""
+def _load(job: Job, number: int = 0) -> Derainer:
+    """The network of this job's `number`-th sequence of frames. A process that does many jobs keeps it for the next.
+
+    DerainError where model, weights or runtime cannot be used.
+    """
     from esdnet import Derainer
     from esdnet.errors import ModelError
 
+    threads = job.threads or len(os.sched_getaffinity(0))
+    key = (job.model, job.runtime, threads)
+    if key not in _kept:
+        _kept.clear()
+    held = _kept.setdefault(key, [])
     try:
-        return Derainer(job.model, runtime=job.runtime, threads=job.threads or len(os.sched_getaffinity(0)))
+        while len(held) <= number:
+            held.append(Derainer(job.model, runtime=job.runtime, threads=threads))
     except ModelError as error:
         raise DerainError(str(error)) from error
+    return held[number]
 
 
 def _derained(frame: Frame, job: Job, restorer: Restorer, networks: list[Derainer], resets: ResetPolicy) -> Frame:
     """The derained frame, with the same header. Each field of interlaced video has a network (membranes) of its own."""
     views = restorer.views(frame)
     while len(networks) < len(views):
-        networks.append(_load(job))
-    if resets.reason(views[0]):
+        networks.append(_load(job, len(networks)))
+    if reason := resets.reason(views[0]):
+        frame.header = msgspec.structs.replace(frame.header, reset=reason)
         for network in networks:
             network.reset()
     times = job.restore.still_steps if restorer.info.stills else 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pipeline.link import Receiver
+from pipeline.segment_sink import open_segments
 from pipeline.sinks import open_sink
 from pipeline.stage import Stage
 from pipeline.wire import Ready, Report
@@ -16,7 +17,8 @@ def run(stage: Stage) -> None:
     with Receiver(stage.order.upstream, bind=False, stage="encode", peer="derain", stop=stage.stopped) as link:
         info = link.accept()
         copied = job.source if os.path.isfile(job.source) else ""
-        with open_sink(job.destination, info, job.encode, copied) as sink:
+        segments = open_segments(job, info, copied, stage.check)
+        with segments or open_sink(job.destination, info, job.encode, copied) as sink:
             stage.ready(Ready("encode"))
             link.waited = 0.0
             for frame in link.frames():

@@ -16,6 +16,23 @@ IDENTITY = "identity"
 """The model that moves frames without a network, for measuring the pipeline by itself."""
 
 
+SEGMENT_SECONDS = 10.0
+"""Length of the segments that a long file is written in, unless asked otherwise."""
+WARMUP = 16
+"""Frames after which membranes warmed up again agree with those that never stopped: measured, see docs/offline.md."""
+
+
+class Piece(msgspec.Struct, frozen=True, kw_only=True):
+    """Which part of the source to derain, where it is not the whole (`pipeline.segments`). pts are the source's own."""
+
+    number: int  # of the first segment that is written
+    frame: int  # frames of the source before it
+    tail: list[int]  # pts of the last of those, on which the membranes are warmed up
+    first: int | None = None  # pts of its first frame, where that is known
+    end: int | None = None  # pts of the first frame behind it; None: it goes on to the end
+    timeline: tuple[int, int | None, int] | None = None  # of `pipeline.sinks.timeline`, where the frames before left it
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What `derain run` was asked for; every stage gets the whole of it."""
 
@@ -28,6 +45,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     partial: bool = False  # take a truncated file as far as it goes
     encode: EncodeOptions = EncodeOptions()
     restore: RestoreOptions = RestoreOptions()
+    segment: float = SEGMENT_SECONDS  # seconds; 0: the file is written in one go, and nothing is kept where that fails
+    warmup: int = WARMUP  # frames the network is shown again before a segment that does not follow on
+    piece: Piece | None = None  # None: all of the source
+    single: bool = False  # the piece is one segment that others are made beside; whoever asked for it joins them
 
 
 class StageTimes(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +69,7 @@ class JobResult(msgspec.Struct, kw_only=True):
     runtime: str | None = None
     frames_in: int = 0
     frames_out: int = 0
+    resumed: int = 0  # of the frames those that a run before this one had written
     damaged: int = 0
     lost: list[Loss] = []  # of the damaged frames the first thousand, with their time
     resets: dict[str, int] = {}

@@ -25,6 +25,9 @@ def run(
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0: one a core.")] = 0,
     scene_cut: Annotated[bool, typer.Option(help="Whether a scene cut makes the network forget.")] = True,
     partial: Annotated[bool, typer.Option("--partial", help="Take a truncated file as far as it goes.")] = False,
+    segment: Annotated[float, typer.Option(min=0.1, help="Seconds of the segments a long file is written in.")] = 10.0,
+    resume: Annotated[bool, typer.Option(help="Write in segments, and go on after a run that was cut off.")] = True,
+    restart: Annotated[bool, typer.Option("--restart", help="Throw away what a run that was cut off left.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the destination.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no summary.")] = False,
     json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")] = False,
@@ -32,20 +35,21 @@ def run(
     """Take the rain out of a video or a folder of pictures.
 
     Timestamps, sound, subtitles, chapters, metadata, rotation and colour tags are kept. The destination appears when
-    it is whole; Ctrl-C leaves nothing behind.
+    it is whole. A file of more than two segments' length can be cut off at any moment: run again, it goes on.
     """
     import msgspec
 
     from pipeline.errors import DerainError
     from pipeline.job import Job, JobResult, check_job
+    from pipeline.offline import run_job
     from pipeline.progress import ProgressBar
     from pipeline.sinks.options import EncodeOptions
-    from pipeline.supervisor import Interrupted, Supervisor
+    from pipeline.supervisor import Interrupted
 
     options = EncodeOptions(codec=codec, crf=crf, preset=preset, overwrite=overwrite)
     job = Job(
         source=source, destination=destination, model=model, runtime=runtime, threads=threads,
-        scene_cuts=scene_cut, partial=partial, encode=options,
+        scene_cuts=scene_cut, partial=partial, encode=options, segment=segment if resume else 0.0,
     )  # fmt: skip
     asked_to_stop: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -60,11 +64,11 @@ def run(
     try:
         check_job(job)
         with ProgressBar(job, quiet=quiet or json) as bar:
-            result = Supervisor(job, bar.watch).run(lambda: bool(asked_to_stop))
+            result = run_job(job, bar.watch, lambda: bool(asked_to_stop), restart=restart)
     except Interrupted as stopped:
-        failed.status, failed.error = "interrupted", "interrupted"
+        failed.status, failed.error = "interrupted", f"interrupted; {stopped}" if str(stopped) else "interrupted"
         say(failed)
-        raise KeyboardInterrupt from stopped
+        raise KeyboardInterrupt(str(stopped)) from stopped
     except DerainError as error:
         failed.error = str(error)
         say(failed)
@@ -74,10 +78,11 @@ def run(
     say(result)
     if not (quiet or json):
         damaged = f", {result.damaged} damaged" if result.damaged else ""
+        before = f" ({result.resumed} of them by an earlier run)" if result.resumed else ""
         cuts = result.resets.get("scene_cut", 0)
         how = "" if result.runtime == "none" else f" on {result.runtime}"
         print(
-            f"{Path(destination)}: {result.frames_out} frames{damaged} in {result.seconds:.1f} s "
+            f"{Path(destination)}: {result.frames_out} frames{before}{damaged} in {result.seconds:.1f} s "
             f"({result.fps:.1f} fps), {result.model}{how}" + (f", {cuts} scene cut{'s' * (cuts != 1)}" if cuts else ""),
             file=sys.stderr,
         )

@@ -1,0 +1,258 @@
+"""The sink of a long file: one finished segment after the other, joined at the end.
+
+The frames keep flowing while one encoder is closed and the next is opened; no process starts anew. Each segment begins
+with a keyframe of an encoder that knows nothing of the one before, so it does not matter whether the run was cut off.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pipeline.errors import DerainError
+from pipeline.frame import Frame, FrameHeader, StreamInfo
+from pipeline.job import Job, Piece
+from pipeline.join import join
+from pipeline.manifest import difference, manifest
+from pipeline.segment_file import Foot, Head, SegmentWriter, StoredPacket
+from pipeline.segments import WorkFolder
+from pipeline.sinks.file import FileSink
+from pipeline.sinks.options import EncodeOptions
+from pipeline.sinks.sink import Sink
+from pipeline.sinks.temporary import check_destination, writing
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+    from pipeline.sinks.timeline import Timeline
+
+_LONG = 2
+"""A file is long from so many segments on; shorter ones are written in one go."""
+_AT_MOST = 4
+"""A segment is cut at so many times its length in frames at the latest, whatever the pts say."""
+
+
+def open_segments(job: Job, info: StreamInfo, source: str, stop: Callable[[], None] = lambda: None) -> Sink | None:
+    """The sink for a job whose result is long enough to be written in segments; None where it is not.
+
+    Args:
+        job: The job.
+        info: The stream, as its source describes it.
+        source: The file whose other streams are copied; "" for none.
+        stop: Raises where the job is to be given up; asked while segments are joined.
+
+    Raises:
+        DerainError: Another run writes the same destination, or what was done before does not fit.
+    """
+    if job.piece is None and not _is_long(job, info):
+        return None
+    return SegmentSink(job, info, source, stop)
+
+
+def _is_long(job: Job, info: StreamInfo) -> bool:
+    """Whether a job is written in segments. A file that does not tell its length may be endless."""
+    if not job.segment or info.stills or job.restore.save_rain or not _is_video(job.destination):
+        return False
+    rate = float(Fraction(*info.average_rate)) if info.average_rate else 25.0
+    seconds = info.duration if info.duration is not None else info.frames / rate if info.frames else None
+    return seconds is None or seconds >= _LONG * job.segment
+
+
+def _is_video(destination: str) -> bool:
+    from pipeline.sources.pictures import is_picture
+
+    named = bool(os.path.splitext(destination)[1]) and not destination.endswith("/")
+    return named and not os.path.isdir(destination) and not is_picture(destination)
+
+
+class SegmentSink(Sink):
+    """Writes the segments of a job, or the one segment of a piece that has an end.
+
+    A segment is cut before a frame that the membranes were reset for (a scene cut, where starting anew changes nothing)
+    once it has half its length, else when it has its length. `frames` counts those of earlier runs too.
+    """
+
+    def __init__(self, job: Job, info: StreamInfo, source: str, stop: Callable[[], None]) -> None:
+        super().__init__(job.destination)
+        self._job, self._info, self._source, self._stop = job, info, source, stop
+        self._tick = Fraction(*info.time_base)
+        rate = Fraction(*info.average_rate) if info.average_rate else Fraction(25)
+        self._most_frames = max(1, round(_AT_MOST * job.segment * float(rate))) if job.segment else 0
+        self._piece = job.piece or Piece(number=0, frame=0, tail=[])
+        self._single = job.single
+        self._tail: deque[int] = deque(self._piece.tail, maxlen=job.warmup)
+        self._encoder: _SegmentEncoder | None = None
+        self._first = self._last = 0
+        self._open = True
+        self.frames = self._piece.frame
+        self._work = WorkFolder(job.destination)
+        check_destination(job.destination, job.encode.overwrite)
+        if self._single:
+            return
+        self._work.lock()
+        try:
+            with writing(job.destination):
+                self._claim()
+        except BaseException:
+            self.abort()
+            raise
+
+    def _claim(self) -> None:
+        """Make the work folder ours: new, or the one this run goes on from."""
+        now = manifest(self._job, self._info)
+        before = self._work.read() if self._job.piece else None
+        if self._job.piece is None or before is None:
+            if self._job.piece or self._work.numbers():
+                raise DerainError(f"{self._work.path}: was changed while this run began; start again")
+            self._work.drop_from(0)
+            self._work.write(now)
+            return
+        if differs := difference(before, now):
+            raise DerainError(f"{self._work.path}: was made from {differs}; pass --restart to begin anew")
+        feet = self._work.feet()
+        if len(feet) != self._piece.number or (feet and feet[-1].next != self._piece):
+            raise DerainError(f"{self._work.path}: was changed while this run began; start again")
+        self._work.drop_from(self._piece.number)
+
+    def write(self, frame: Frame) -> None:
+        try:
+            if not self._open:
+                raise DerainError(f"{self.destination}: is closed already")
+            if frame.header.warmup:
+                return
+            if self._encoder and self._is_end(frame.header):
+                self._finish_segment(last=False)
+            if self._encoder is None:
+                self._begin_segment(frame.header)
+            assert self._encoder is not None
+            self._encoder.write(frame)
+            self._last = frame.header.pts
+            self._tail.append(frame.header.pts)
+            self.frames += 1
+        except BaseException:
+            self.abort()
+            raise
+
+    def _is_end(self, header: FrameHeader) -> bool:
+        """Whether this frame begins the next segment."""
+        if self._single or header.pts <= self._last:
+            return False
+        assert self._encoder is not None
+        seconds = (header.pts - self._first) * self._tick
+        if self._encoder.frames >= self._most_frames:
+            return True
+        return seconds >= self._job.segment / (2 if header.reset else 1)
+
+    def _begin_segment(self, header: FrameHeader) -> None:
+        self._first = header.pts
+        path = self._work.segment(self._piece.number)
+        self._encoder = _SegmentEncoder(self.destination, self._info, self._job.encode, path, self._piece)
+
+    def _finish_segment(self, last: bool) -> None:
+        encoder = self._encoder
+        assert encoder is not None
+        timeline = encoder.timeline
+        self._piece = Piece(
+            number=self._piece.number + 1,
+            frame=self.frames,
+            tail=list(self._tail),
+            timeline=(timeline.shift, timeline.last, timeline.last_duration),
+        )
+        encoder.finish(last, self._piece)
+        self.warnings += [text for text in encoder.warnings if text not in self.warnings]
+        self._encoder = None
+
+    def close(self) -> None:
+        if not self._open:
+            return
+        try:
+            if self._encoder is None:
+                raise DerainError(f"{self.destination}: no frame arrived, so there is nothing to write")
+            self._finish_segment(last=not self._single or self._piece.end is None)
+            if not self._single:
+                self.warnings = join(self._work, self._job, self._source, self._stop)
+                self._work.remove()
+        except BaseException:
+            self.abort()
+            raise
+        self._open = False
+
+    def abort(self) -> None:
+        """Give up the segment that is being written; those that are done stay for the next run."""
+        if self._encoder:
+            self._encoder.abort()
+            self._encoder = None
+        if self._open and not self._single:
+            self._work.remove_if_empty()
+            self._work.unlock()
+        self._open = False
+
+
+class _SegmentEncoder(FileSink):
+    """A FileSink whose packets go into a segment instead of a container.
+
+    It is opened for the real destination, so that the encoder is set up as that container needs it; the container's
+    own file never gets more than its head and is removed.
+    """
+
+    def __init__(self, destination: str, info: StreamInfo, options: EncodeOptions, path: str, piece: Piece) -> None:
+        self._writer: SegmentWriter | None = None
+        super().__init__(destination, info, msgspec.structs.replace(options, overwrite=True), "")
+        if piece.timeline:
+            timeline = self.timeline
+            timeline.shift, timeline.last, timeline.last_duration = piece.timeline
+        context = self._stream.codec_context
+        base = self._time_base
+        head = Head(
+            number=piece.number,
+            codec=self._settings.codec,
+            extradata=bytes(context.extradata or b""),
+            time_base=(base.numerator, base.denominator),
+        )
+        try:
+            with writing(destination):
+                self._writer = SegmentWriter(path, head)
+        except BaseException:
+            self.abort()
+            raise
+
+    @property
+    def timeline(self) -> Timeline:
+        return self._clock.timeline
+
+    def _put(self, packet: Packet[VideoStream]) -> None:
+        assert self._writer is not None
+        assert packet.pts is not None
+        assert packet.dts is not None
+        self._writer.add(StoredPacket(packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, bytes(packet)))
+
+    def finish(self, last: bool, following: Piece) -> None:
+        """Flush the encoder and give the segment its name."""
+        try:
+            with writing(self.destination):
+                self._flush()
+                assert self._writer is not None
+                self._writer.finish(
+                    Foot(
+                        frames=self.frames,
+                        checksum=0,
+                        last=last,
+                        next=following,
+                        inexact=self._clock.inexact,
+                        moved=self._clock.moved,
+                        warnings=self.warnings,
+                    )
+                )
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        super().abort()
+        if self._writer:
+            self._writer.abort()
