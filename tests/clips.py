@@ -52,7 +52,7 @@ def planes_of(index: int, width: int, height: int, pixel_format: str = "yuv420p"
         return [np.dstack([luma, np.roll(luma, 5, 0), np.roll(luma, 9, 1)])]
     step_x, step_y = {"yuv420p": (2, 2), "yuv422p": (2, 1), "yuv444p": (1, 1)}[pixel_format]
     chroma = (-(-height // step_y), -(-width // step_x))
-    return [luma, np.full(chroma, 100 + index, np.uint8), np.full(chroma, 150 - index, np.uint8)]
+    return [luma, np.full(chroma, (100 + index) % 256, np.uint8), np.full(chroma, (150 - index) % 256, np.uint8)]
 
 
 def make_clip(
