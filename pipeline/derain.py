@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,6 +13,7 @@ from pipeline.errors import DerainError
 from pipeline.frame import Frame
 from pipeline.job import IDENTITY, Job
 from pipeline.link import END_TIMEOUT, Receiver, Sender
+from pipeline.rain_layer import open_rain_layer, write
 from pipeline.resets import ResetPolicy
 from pipeline.restore import Planes, Restorer
 from pipeline.stage import Stage
@@ -29,17 +31,20 @@ def run(stage: Stage) -> None:
     with (
         Receiver(stage.order.upstream, bind=False, stage="derain", peer="decode", stop=stage.stopped) as source,
         Sender(stage.order.downstream, bind=True, stage="derain", peer="encode", stop=stage.stopped) as sink,
+        ExitStack() as ended,
     ):
         network = None if job.model == IDENTITY else _load(job)
         info = source.accept()
         resets = ResetPolicy(info, scene_cuts=job.scene_cuts) if network else None
         restorer = Restorer(info, job.restore)
         networks = [network] if network else []
+        rain = ended.enter_context(open_rain_layer(job, info) or nullcontext())
         sink.hello(info)
         stage.ready(Ready("derain", model=job.model, runtime=network.runtime if network else "none"))
         source.waited = sink.waited = 0.0
         for frame in source.frames():
             sink.send(_derained(frame, job, restorer, networks, resets) if resets else frame)
+            write(rain, restorer.rain)
             stage.progress(sink.frames)
         sink.finish(source.end.damaged if source.end else 0, END_TIMEOUT)
         source.acknowledge()

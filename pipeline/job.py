@@ -103,6 +103,8 @@ def check_job(job: Job) -> None:
         raise DerainError(f"{job.destination}: no right to write into {folder}; choose another place")
     _check_model(job.model)
     check_restore(job.restore, job.destination, job.encode.overwrite)
+    if job.model == IDENTITY and job.restore.save_rain:
+        raise UsageError(f"--save-rain: --model {IDENTITY} removes nothing; name a network")
 
 
 def _check_model(model: str) -> None:

@@ -30,7 +30,8 @@ from pipeline.restore_options import RestoreOptions
 
 Planes = list[NDArray[Any]]
 
-_SEEN = {"yuv": "yuv420p", "gray": "gray", "rgb": "rgb24"}
+SEEN = {"yuv": "yuv420p", "gray": "gray", "rgb": "rgb24"}
+"""Format of the views, by kind of the frame's own."""
 _TABLE_BITS = 12
 """Depth to which a sample is reduced to look up what a step of the view means there in the source's own steps."""
 
@@ -64,7 +65,7 @@ class Restorer:
         """What the network is to see: one frame, or the two fields of an interlaced one. Each is 8-bit yuv420p, gray or
         rgb24, and continues the view at the same place in the list of the frame before."""
         form = pixel_format(frame.header.pixel_format)
-        seen = _SEEN[form.kind]
+        seen = SEEN[form.kind]
         if form.name == seen and not _by_fields(frame.header) and not is_hdr(self.info.color_trc):
             return [frame]
         return [_view(frame.header, seen, self._seen(planes, form)) for planes in _fields(frame)]

@@ -63,6 +63,8 @@ class Supervisor:
             finally:
                 self._end()
                 sweep(self._job.destination)
+                if self._job.restore.save_rain:
+                    sweep(self._job.restore.save_rain)
         return self._result(time.monotonic() - began)
 
     def _start(self, folder: str) -> None:

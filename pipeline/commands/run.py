@@ -28,6 +28,14 @@ def run(
     segment: Annotated[float, typer.Option(min=0.1, help="Seconds of the segments a long file is written in.")] = 10.0,
     resume: Annotated[bool, typer.Option(help="Write in segments, and go on after a run that was cut off.")] = True,
     restart: Annotated[bool, typer.Option("--restart", help="Throw away what a run that was cut off left.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="End at the first frame that does not decode.")] = False,
+    pixel_format: Annotated[str | None, typer.Option(help="Of the output; default: as the source.")] = None,
+    deinterlace: Annotated[bool, typer.Option("--deinterlace", help="Make interlaced video progressive.")] = False,
+    strength: Annotated[float, typer.Option(help="Share of the rain layer to remove, 0 to 1.")] = 1.0,
+    region: Annotated[str, typer.Option(help="Picture of the video's size, white where to derain.")] = "",
+    save_rain: Annotated[str, typer.Option(help="Video or folder for what was removed, on grey.")] = "",
+    max_memory: Annotated[int, typer.Option(help="Megabytes for the network; 0: no bound.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the destination.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no summary.")] = False,
     json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")] = False,
@@ -43,13 +51,19 @@ def run(
     from pipeline.job import Job, JobResult, check_job
     from pipeline.offline import run_job
     from pipeline.progress import ProgressBar
+    from pipeline.restore_options import RestoreOptions
     from pipeline.sinks.options import EncodeOptions
     from pipeline.supervisor import Interrupted
 
-    options = EncodeOptions(codec=codec, crf=crf, preset=preset, overwrite=overwrite)
+    options = EncodeOptions(codec=codec, crf=crf, preset=preset, pixel_format=pixel_format, overwrite=overwrite)
+    restore = RestoreOptions(
+        strength=strength, region=region, save_rain=save_rain, deinterlace=deinterlace, strict=strict,
+        max_memory=max_memory,
+    )  # fmt: skip
     job = Job(
         source=source, destination=destination, model=model, runtime=runtime, threads=threads,
         scene_cuts=scene_cut, partial=partial, encode=options, segment=segment if resume else 0.0,
+        restore=restore,
     )  # fmt: skip
     asked_to_stop: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
