@@ -69,10 +69,10 @@ def _in_one_order(paths: list[str]) -> Iterator[StoredPacket]:
         for packet in packets(path):
             held.append(packet)
             insort(ranked, packet.pts)
-            if not started and len(held) > delay:
+            if not started and len(held) > 2 * delay:  # only now the first frames are all there
                 started = True
                 ranked = _before(ranked, delay) + ranked
-            if started and len(held) > delay:
+            while started and len(held) > delay:
                 yield _with_dts(held.popleft(), ranked.pop(0))
     if not started:
         ranked = _before(ranked, delay) + ranked
