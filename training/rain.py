@@ -68,7 +68,7 @@ class RainScene:
         # Work on the picture turned so that rain falls along its rows' axis: down, however the camera was held.
         height, width = (self.width, self.height) if self._sideways else (self.height, self.width)
         near = s.depth
-        reach = s.length * s.scale * near * 1.3 + 2
+        reach = s.length * s.scale * near * (1 + 0.8 * s.variety) + 2
         lean = min(np.sin(np.deg2rad(abs(self._lean()) + abs(s.crossing) + 2 * s.spread + 2 * s.gusts)), 1.0)
         self._left = reach * lean + 2 * near * s.width * s.scale
         self._box = (height + reach, width + 2 * self._left)
@@ -76,7 +76,7 @@ class RainScene:
         area = self._box[0] * self._box[1] / (100 * s.scale) ** 2
         count = int(rng.poisson(110 * s.intensity**2 * area))
         size = _power_law(rng, count, 1 / near, near, s.far)
-        jitter = rng.uniform(0.7, 1.3, count)
+        jitter = rng.uniform(1 - 0.8 * s.variety, 1 + 0.8 * s.variety, count)
         self._length = (s.length * s.scale * size * jitter).astype(np.float32)
         self._speed = (s.length / s.exposure * s.scale * size).astype(np.float32)
         self._half_width = (0.5 * s.width * s.scale * size * rng.uniform(0.75, 1.25, count)).astype(np.float32)
@@ -152,7 +152,8 @@ class RainScene:
         middle = (upper + lower) * np.float32(0.5)
         back = bottom[which] - middle  # how far above the head, in rows
         weight = (lower - upper) * self._depth[chosen][which]
-        weight *= 1 - self.settings.fade * back / fall[which]
+        along = back / fall[which]  # 0 at the head, 1 at the tail
+        weight *= (1 - self.settings.fade * along) * (1 - self.settings.taper * (2 * along - 1) ** 2)
         x = x_head[which] - back * tan[which]
         half = (self._half_width[chosen] / cos)[which]
         left, right = x - half, x + half

@@ -32,6 +32,10 @@ class RainSettings(BaseModel):
     """Opacity of a typical streak; near ones are more, far ones less opaque."""
     fade: float = Field(default=0.3, ge=0, le=1)
     """How much a streak fades from its head to its tail."""
+    taper: float = Field(default=0.3, ge=0, le=1)
+    """How much a streak thins out towards both of its ends: 0 leaves them blunt, 1 lets them vanish."""
+    variety: float = Field(default=0.375, ge=0, le=1)
+    """How much streaks at the same distance differ in length: by this share of 80 % either way."""
     focus: float = Field(default=0.6, ge=0, le=4)
     """Out-of-focus blur (sigma in pixels) of the drops nearest to the camera."""
     softness: float = Field(default=0.4, ge=0, le=3)
@@ -71,7 +75,7 @@ class RainSettings(BaseModel):
         def log(low: float, high: float) -> float:
             return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
-        kind = str(rng.choice(["dry", "real", "rendered", "bold", "heavy"], p=[0.06, 0.29, 0.37, 0.16, 0.12]))
+        kind = str(rng.choice(["dry", "real", "rendered", "bold", "heavy"], p=[0.06, 0.25, 0.30, 0.27, 0.12]))
         sideways = rng.random() < 0.05
         angle = 90 * float(rng.choice([-1, 1])) if sideways else 0.0
         angle = float(np.clip(angle + rng.normal(0, 14), -90, 90))
@@ -84,6 +88,8 @@ class RainSettings(BaseModel):
             "mist": log(0.005, 0.08) if rng.random() < 0.3 else 0.0,
             "exposure": log(0.08, 1.0),
             "fade": uniform(0, 0.8),
+            "taper": uniform(0, 1),
+            "variety": uniform(0.2, 0.8),
             "focus": uniform(0, 1.5),
             "far": uniform(0.3, 2),
         }
@@ -95,10 +101,11 @@ class RainSettings(BaseModel):
         elif kind == "rendered":  # video benchmarks: long, fast, half transparent
             knobs |= {"intensity": uniform(0.2, 0.65), "length": log(12, 60), "width": log(0.7, 1.9)}
             knobs |= {"opacity": log(0.1, 0.4), "depth": uniform(1.1, 2.5), "softness": uniform(0.1, 0.6)}
-        elif kind == "bold":  # Rain100L: few, bright, sharp
-            knobs |= {"intensity": uniform(0.2, 0.5), "length": log(10, 45), "width": log(1.0, 2.8)}
-            knobs |= {"opacity": log(0.2, 0.8), "depth": uniform(1, 2), "softness": uniform(0, 0.5)}
-            knobs |= {"blend": str(rng.choice(["over", "add"]))}
+        elif kind == "bold":  # Rain100L: bright, parallel, of all lengths, thinning out at both ends
+            knobs |= {"intensity": uniform(0.25, 0.7), "length": log(8, 55), "width": log(0.7, 1.9)}
+            knobs |= {"opacity": log(0.15, 0.85), "depth": uniform(1, 2.2), "softness": uniform(0.1, 0.7)}
+            knobs |= {"blend": str(rng.choice(["over", "add", "add"])), "spread": log(0.2, 3)}
+            knobs |= {"taper": uniform(0.4, 1), "variety": uniform(0.4, 1), "fade": uniform(0, 0.4)}
         else:  # Rain100H and downpours: dense, long, wide, often in crossed directions
             knobs |= {"intensity": uniform(0.5, 1.0), "length": log(25, 80), "width": log(1.0, 2.8)}
             knobs |= {"opacity": log(0.12, 0.55), "depth": uniform(1, 1.8), "softness": uniform(0, 0.5)}
