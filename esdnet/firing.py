@@ -6,7 +6,7 @@ does not learn. Nothing is counted, and nothing costs time, outside of `firing_r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from esdnet.errors import ModelError
+
+DEAD, SATURATED = 0.001, 0.95
+"""Below and above these firing rates a layer passes on next to nothing."""
 
 
 @dataclass
@@ -73,3 +76,14 @@ def firing_rates(network: nn.Module) -> Iterator[dict[str, FiringRate]]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def troubled(rates: Mapping[str, FiringRate]) -> dict[str, str]:
+    """Layers that are "dead" (a rate below `DEAD`) or "saturated" (above `SATURATED`), by name."""
+    found = {}
+    for name, rate in rates.items():
+        if rate.rate < DEAD:
+            found[name] = "dead"
+        elif rate.rate > SATURATED:
+            found[name] = "saturated"
+    return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import av
@@ -52,12 +53,22 @@ def pack_frame(frame: av.VideoFrame) -> Packed:
 
 def packed_clip(path: Path, cache: Path, max_height: int) -> Packed:
     """The clip as a memory-mapped packed array, no taller than `max_height` lines. DataError where it has no frames."""
-    stat = path.stat()
-    key = hashlib.sha256(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{max_height}".encode()).hexdigest()[:16]
-    target = cache / f"{path.stem}-{key}.npy"
+    return _packed([path], path.stem, cache, max_height, lambda: _decode([path], max_height))
+
+
+def packed_pictures(paths: Sequence[Path], cache: Path, max_height: int) -> Packed:
+    """The same for a clip that is a list of pictures, one a frame."""
+    return _packed(paths, paths[0].parent.name, cache, max_height, lambda: _decode(paths, max_height))
+
+
+def _packed(files: Sequence[Path], stem: str, cache: Path, max_height: int, decode: Callable[[], Packed]) -> Packed:
+    stats = [(path, path.stat()) for path in files[:MAX_FRAMES]]
+    what = "|".join(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}" for path, stat in stats)
+    key = hashlib.sha256(f"{what}|{max_height}".encode()).hexdigest()[:16]
+    target = cache / f"{stem}-{key}.npy"
     if not target.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        frames = _decode(path, max_height)
+        frames = decode()
         partial = target.with_suffix(f".{os.getpid()}.part")
         with partial.open("wb") as file:
             np.save(file, frames)
@@ -66,19 +77,26 @@ def packed_clip(path: Path, cache: Path, max_height: int) -> Packed:
     return loaded
 
 
-def _decode(path: Path, max_height: int) -> Packed:
+def _decode(paths: Sequence[Path], max_height: int) -> Packed:
     frames: list[Packed] = []
-    try:
-        with av.open(str(path)) as container:
-            for frame in container.decode(video=0):
-                scale = min(1.0, max_height / frame.height)
-                width, height = (round(side * scale / 16) * 16 for side in (frame.width, frame.height))
-                small = frame.reformat(width, height, "yuv420p", dst_color_range=ColorRange.MPEG, interpolation="AREA")
-                frames.append(pack_frame(small))
-                if len(frames) == MAX_FRAMES:
-                    break
-    except (av.error.FFmpegError, IndexError) as error:
-        raise DataError(f"{path}: cannot be read as a video ({error})") from error
+    for path in paths:
+        try:
+            with av.open(str(path)) as container:
+                for frame in container.decode(video=0):
+                    frames.append(_packed_frame(frame, max_height))
+                    if len(frames) == MAX_FRAMES:
+                        break
+        except (av.error.FFmpegError, IndexError) as error:
+            raise DataError(f"{path}: cannot be read as a video ({error})") from error
+        if len(frames) == MAX_FRAMES:
+            break
     if len(frames) < 2:
-        raise DataError(f"{path}: has {len(frames)} frames; a clip needs at least 2")
+        raise DataError(f"{paths[0]}: has {len(frames)} frames; a clip needs at least 2")
     return np.stack(frames)
+
+
+def _packed_frame(frame: av.VideoFrame, max_height: int) -> Packed:
+    scale = min(1.0, max_height / frame.height)
+    width, height = (round(side * scale / 16) * 16 for side in (frame.width, frame.height))
+    small = frame.reformat(width, height, "yuv420p", dst_color_range=ColorRange.MPEG, interpolation="AREA")
+    return pack_frame(small)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from training.packed_clips import DataError
 
@@ -22,17 +22,27 @@ class SourceConfig(_Section):
     weight: float = Field(1.0, gt=0)
 
 
+class PairsConfig(_Section):
+    """A folder of rainy and clean pictures or clips and its share of the episodes."""
+
+    path: str
+    layout: str = Field("auto", description="a name of training.layouts; auto tells by the names of the files")
+    weight: float = Field(1.0, gt=0)
+
+
 class DataConfig(_Section):
-    """Clean footage; the rain is rendered onto it."""
+    """Clean footage that rain is rendered onto, and pairs that come with their rain."""
 
     clips: tuple[SourceConfig, ...] = ()
     stills: tuple[SourceConfig, ...] = ()
+    pairs: tuple[PairsConfig, ...] = ()
+    workers: int = Field(1, ge=1, description="loader processes; raise it where much time is spent waiting for data")
     cache: str = Field("cache", description="folder for decoded clips")
     max_height: int = Field(480, ge=64, description="taller clips are scaled down to this many lines")
-    crop: int = Field(96, ge=32, multiple_of=8, description="pixels of a training crop")
+    crop: int = Field(96, ge=32, multiple_of=8, description="pixels of a training crop (kind esdnet: of a patch)")
     window: int = Field(6, ge=1, description="frames that back-propagation through time spans")
     windows: int = Field(3, ge=1, description="windows in an episode; membranes are carried between them")
-    batch: int = Field(4, ge=1, description="streams side by side")
+    batch: int = Field(4, ge=1, description="streams (kind esdnet: patches) side by side, in each process")
     frozen: float = Field(0.12, ge=0, le=1, description="share of still pictures whose rain stands still")
     forget: float = Field(0.2, ge=0, le=1, description="chance that a stream's membranes are reset before a frame")
     cuts: float = Field(0.05, ge=0, le=1, description="share of episodes with a cut that nobody announces")
@@ -42,11 +52,14 @@ class OptimConfig(_Section):
     """AdamW, linear warm-up, cosine decay."""
 
     steps: int = Field(6000, ge=1)
+    epochs: float | None = Field(None, gt=0, description="instead of steps: passes over data.pairs (kind esdnet)")
     lr: float = Field(2e-3, gt=0)
     min_lr: float = Field(1e-5, ge=0)
-    warmup: int = Field(100, ge=0)
+    warmup: int = Field(100, ge=0, description="steps")
+    warmup_epochs: float | None = Field(None, ge=0, description="instead of warmup, with epochs")
+    accumulate: int = Field(1, ge=1, description="batches whose gradients are averaged for one step")
     weight_decay: float = Field(1e-4, ge=0)
-    clip_norm: float = Field(1.0, gt=0)
+    clip_norm: float | None = Field(1.0, gt=0, description="greatest norm of the gradient; null for any")
     ema: float = Field(0.998, ge=0, lt=1, description="decay of the averaged weights that are kept and shipped")
 
 
@@ -66,11 +79,17 @@ class RunConfig(_Section):
     """One run."""
 
     name: str
-    network: dict[str, Any] = Field(default_factory=dict, description="fields of esdnet.streaming.StreamConfig")
+    network: dict[str, Any] = Field(
+        default_factory=dict,
+        description="kind (stream or esdnet) and fields of its config class; left out: the shape of init",
+    )
     init: str | None = Field(None, description="weights to begin from: a shipped name or a safetensors file")
     seed: int = 0
     threads: int = Field(1, ge=1, description="CPU threads of the network; the loader has a process of its own")
-    device: str = "cpu"
+    device: str = Field("cpu", description="cpu or cuda; torchrun gives each process a card of its own")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="of the convolutions; everything else, membranes above all, stays float32"
+    )
     folder: str = Field("runs", description="checkpoints go to folder/name")
     checkpoint_every: int = Field(200, ge=1)
     log_every: int = Field(20, ge=1)
@@ -81,6 +100,28 @@ class RunConfig(_Section):
     @property
     def path(self) -> Path:
         return Path(self.folder) / self.name
+
+    @property
+    def kind(self) -> str:
+        """Which network: stream (the default) or esdnet."""
+        return str(self.network.get("kind", "stream"))
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """The fields of the network's config."""
+        return {key: value for key, value in self.network.items() if key != "kind"}
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> RunConfig:
+        if self.kind not in ("stream", "esdnet"):
+            raise ValueError(f"network.kind is {self.kind!r}: it must be stream or esdnet")
+        if self.optim.epochs is not None and self.kind != "esdnet":
+            raise ValueError("optim.epochs counts passes over pictures, for kind esdnet; a stream has optim.steps")
+        if self.optim.warmup_epochs is not None and self.optim.epochs is None:
+            raise ValueError("optim.warmup_epochs needs optim.epochs")
+        if self.data.workers > self.data.batch and self.kind == "stream":
+            raise ValueError(f"data.workers: at most one a stream, data.batch is {self.data.batch}")
+        return self
 
 
 def read_run(path: str | Path) -> RunConfig:
@@ -96,4 +137,4 @@ def read_run(path: str | Path) -> RunConfig:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path}: {where or 'file'}: {first['msg']}") from error
+        raise DataError(f"{path}: {where or 'file'}: {first['msg'].removeprefix('Value error, ')}") from error

@@ -1,178 +1,200 @@
-"""The training loop of the streaming networks. Reads top to bottom as the recipe does.
+"""The training loop. Reads top to bottom as the recipe does.
 
-Back-propagation through time over windows of frames with surrogate gradients; the membranes a window ends with are
-carried, detached, into the next. AdamW with warm-up and cosine decay, clipped gradients, an average of the weights.
-A run with a checkpoint in its folder goes on from it and takes the same steps that it would have taken.
+AdamW with warm-up and cosine decay, clipped gradients, an average of the weights. What a kind of network adds (its
+data, its loss, what it carries between steps) is in `stream_task` and `picture_task`. A run with a checkpoint in its
+folder goes on from it and takes the same steps that it would have taken, alone or as several processes (`distributed`).
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
-from torch.utils.tensorboard import SummaryWriter
 
 import esdnet.checkpoint
-import esdnet.models
-from esdnet.planes import LIMITED, code_scale
-from esdnet.state import MembraneState
-from esdnet.streaming import StreamConfig, StreamNet
+from esdnet.firing import FiringRate, firing_rates
+from esdnet.network import ESDNet
+from esdnet.streaming import StreamNet
 from training.checkpoints import WeightAverage, load_checkpoint, save_checkpoint
-from training.losses import deraining_loss
+from training.distributed import Ranks, averaged_only, join
+from training.networks import build_network
 from training.packed_clips import DataError
+from training.picture_task import PictureTask
+from training.precision import gradient_scaler, lower_convolutions
 from training.run_config import RunConfig
-from training.windows import Window, WindowStream
+from training.stream_task import StreamTask
+from training.task import Task
+from training.training_log import TrainingLog
 
 WEIGHTS = "average.safetensors"
+_LOOK_EVERY = 25  # pictures and histograms are written every so many log lines
 
 
-def learning_rate(step: int, run: RunConfig) -> float:
-    """Linear warm-up over `warmup` steps, then a cosine down to `min_lr` at the last."""
+def learning_rate(step: int, run: RunConfig, steps: int, warmup: int) -> float:
+    """Linear warm-up over `warmup` steps, then a cosine down to `min_lr` at the last of `steps`."""
     optim = run.optim
-    if step < optim.warmup:
-        return optim.lr * (step + 1) / optim.warmup
-    share = (step - optim.warmup) / max(1, optim.steps - optim.warmup)
+    if step < warmup:
+        return optim.lr * (step + 1) / warmup
+    share = (step - warmup) / max(1, steps - warmup)
     return optim.min_lr + (optim.lr - optim.min_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
-def build_network(run: RunConfig) -> StreamNet:
-    """The network a run begins with: random, or the weights of `init`."""
-    torch.manual_seed(run.seed)
-    try:
-        network = StreamNet(StreamConfig(**run.network))
-    except (TypeError, ValueError) as error:
-        raise DataError(f"network: {error}") from error
-    if run.init:
-        _begin_from(network, esdnet.models.load(run.init), run.init)
-    return network.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-@torch.no_grad()
-def _begin_from(network: StreamNet, start: nn.Module, name: str) -> None:
-    """Take over the weights of `start`; a layer that has grown in width takes them into its first channels."""
-    mine = network.state_dict()
-    for key, theirs in start.state_dict().items():
-        if key not in mine or any(a > b for a, b in zip(theirs.shape, mine[key].shape, strict=True)):
-            raise DataError(f"init: {key} of {name} does not fit the network of this run")
-        mine[key][tuple(slice(size) for size in theirs.shape)] = theirs
-
-
-def run_window(
-    network: StreamNet, window: Window, state: MembraneState, device: str, forget: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor, MembraneState]:
-    """Derained, clean and rainy (T, N, 6, h, w), normalised, and the state after the window.
-
-    `forget` (T, N), boolean, resets a stream before a frame. Without it the network leans on the past alone, which is
-    the easier cue, and learns nothing of what a streak looks like.
-    """
-    scale, offset = code_scale(LIMITED, torch.empty(0, device=device))
-    rainy, clean = ((x.to(device).float() - offset) / scale for x in (window.rainy, window.clean))
-    state = state.reset(window.fresh.to(device))
-    derained = []
-    for index, frame in enumerate(rainy):
-        if forget is not None:
-            state = state.reset(forget[index].to(device))
-        picture, state = network.step(frame.contiguous(memory_format=torch.channels_last), state)
-        derained.append(picture)
-    return torch.stack(derained), clean, rainy, state
+def build_task(run: RunConfig, network: StreamNet | ESDNet, ranks: Ranks) -> Task:
+    """Data and loss for that kind of network."""
+    return PictureTask(run, network, ranks) if isinstance(network, ESDNet) else StreamTask(run, network, ranks)
 
 
 def train(run: RunConfig, *, report: Callable[[str], None] = print, stop_after: float | None = None) -> float:
-    """Trains until `optim.steps` (or `stop_after` seconds) and returns the last loss. Leaves last.pt and the averaged
-    weights as safetensors in the run's folder. DataError for data or settings that cannot be used."""
+    """Trains until the last step (or for `stop_after` seconds) and returns the last loss. Leaves last.pt and the
+    averaged weights as safetensors in the run's folder. TrainingError for data or settings that cannot be used.
+
+    Under `torchrun` every process calls it; the first one reports and writes.
+    """
     torch.set_num_threads(run.threads)
-    network = build_network(run).train()
+    with join(run.device) as ranks:
+        return _train(run, ranks, report if ranks.first else lambda _line: None, stop_after)
+
+
+def _train(run: RunConfig, ranks: Ranks, report: Callable[[str], None], stop_after: float | None) -> float:
+    network = build_network(run, ranks.device).train()
+    lower_convolutions(network, run.precision, ranks.device)
+    scaler = gradient_scaler(run.precision, ranks.device)
+    task = build_task(run, network, ranks)
+    module = ranks.wrap(task.module)
     average = WeightAverage(network, run.optim.ema)
-    decayed = [p for p in network.parameters() if p.dim() > 1 and p.numel() > p.shape[1]]
-    others = [p for p in network.parameters() if not (p.dim() > 1 and p.numel() > p.shape[1])]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": run.optim.weight_decay}, {"params": others, "weight_decay": 0.0}],
-        lr=run.optim.lr,
-    )
-    half = run.data.crop // 2
-    state = network.initial_state(run.data.batch, half, half)
+    optimizer = _optimizer(run, network)
     step = 0
     if (saved := load_checkpoint(run.path)) is not None:
-        if saved["network"] != asdict(network.config):
-            raise DataError(f"{run.path}: holds a run of another network; choose another name or delete the folder")
-        network.load_state_dict(saved["weights"])
-        average.load_state_dict(saved["average"])
-        optimizer.load_state_dict(saved["optimizer"])
-        state = MembraneState({name: t.to(run.device) for name, t in saved["state"].items()})
-        step = saved["step"]
-        report(f"{run.name}: goes on at step {step} of {run.optim.steps}")
+        step = _resume(run, ranks, saved, task, average, optimizer, scaler)
+        report(f"{run.name}: goes on at step {step} of {task.steps}")
 
-    def checkpoint() -> None:
-        content: dict[str, Any] = {
-            "network": asdict(network.config),
-            "weights": network.state_dict(),
-            "average": average.state_dict(),
-        }
-        content |= {"optimizer": optimizer.state_dict(), "state": {name: state[name] for name in state}, "step": step}
-        save_checkpoint(run.path, content)
-        averaged = StreamNet(network.config)
-        averaged.load_state_dict(average.shadow)
-        esdnet.checkpoint.save(averaged, run.path / WEIGHTS, {"run": run.name, "step": str(step)})
-
-    writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=step)
-    loader = DataLoader(WindowStream(run.data, run.seed, step), batch_size=None, num_workers=1, prefetch_factor=4)
-    windows: Iterator[Window] = iter(loader)
+    log = TrainingLog(run.path / "tensorboard", step) if ranks.first else None
+    batches = task.batches(step)
     began, waited, loss_value = time.monotonic(), 0.0, float("nan")
     smooth: dict[str, float] = {}
     try:
-        while step < run.optim.steps:
-            before = time.monotonic()
-            window = next(windows)
-            waited += time.monotonic() - before
-            rate = learning_rate(step, run)
+        while step < task.steps:
+            rate = learning_rate(step, run, task.steps, task.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            dice = torch.Generator().manual_seed(
-                run.seed * 1_000_003 + step
-            )  # of the step alone: a resume rolls the same
-            forget = torch.rand(window.rainy.shape[:2], generator=dice) < run.data.forget
-            derained, clean, rainy, state = run_window(network, window, state, run.device, forget)
-            loss, parts = deraining_loss(derained, clean, rainy, run.loss)
-            loss_value = float(loss.detach())
+            optimizer.zero_grad(set_to_none=True)
+            parts: dict[str, float] = {}
+            shown = log is not None and (step + 1) % (run.log_every * 5) == 0
+            counting: AbstractContextManager[dict[str, FiringRate]] = (
+                firing_rates(network) if shown else nullcontext({})
+            )
+            with counting as rates:
+                for part in range(run.optim.accumulate):
+                    before = time.monotonic()
+                    batch = next(batches)
+                    waited += time.monotonic() - before
+                    with averaged_only(module, last=part == run.optim.accumulate - 1):
+                        outcome = task.run(module, batch, step, part)
+                        scaler.scale(outcome.loss / run.optim.accumulate).backward()
+                    found = outcome.parts | {"loss": float(outcome.loss.detach()), "psnr_y": outcome.psnr_y}
+                    parts = {k: parts.get(k, 0.0) + value / run.optim.accumulate for k, value in found.items()}
+            loss_value = parts["loss"]
             if not math.isfinite(loss_value):
                 raise DataError(f"{run.name}: the loss is {loss_value} at step {step}; lower optim.lr")
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            norm = float(nn.utils.clip_grad_norm_(network.parameters(), run.optim.clip_norm))
-            optimizer.step()
+            scaler.unscale_(optimizer)
+            limit = run.optim.clip_norm or math.inf
+            parts["gradient"] = float(nn.utils.clip_grad_norm_(network.parameters(), limit))
+            scaler.step(optimizer)
+            scaler.update()
             average.update(network)
-            state = state.detach()
             step += 1
-            parts |= {"loss": loss_value, "psnr_y": _psnr(derained, clean), "gradient": norm}
             smooth = {name: value + 0.98 * (smooth.get(name, value) - value) for name, value in parts.items()}
-            if step % run.log_every == 0:
-                seconds = time.monotonic() - began
-                for name, value in {**parts, "lr": rate, "loader_share": waited / seconds}.items():
-                    writer.add_scalar(name, value, step)
-            if step % (run.log_every * 5) == 0:
-                elapsed = time.monotonic() - began
+            elapsed = time.monotonic() - began
+            if log is not None and step % run.log_every == 0:
+                log.scalars(step, parts | {"lr": rate, "loader_share": waited / elapsed})
+            if log is not None and shown:
                 report(
-                    f"{run.name} step {step} loss {smooth['loss']:.4f} PSNR-Y {smooth['psnr_y']:.2f} "
-                    f"lr {rate:.2e} grad {norm:.2f} {elapsed:.0f} s, {waited / elapsed:.0%} waiting for data"
+                    f"{run.name} step {step} loss {smooth['loss']:.4f} PSNR-Y {smooth['psnr_y']:.2f} lr {rate:.2e} "
+                    f"grad {parts['gradient']:.2f} {elapsed:.0f} s, {waited / elapsed:.0%} waiting for data"
                 )
+                for line in log.firing(step, rates):
+                    report(line)
+            if log is not None and step % (run.log_every * _LOOK_EVERY) == 0:
+                log.pictures(step, *task.look(outcome.pictures))
+                log.membranes(step, task.carried()[0])
+                log.neurons(step, network)
             if step % run.checkpoint_every == 0:
-                checkpoint()
-            if stop_after is not None and time.monotonic() - began > stop_after:
+                _save(run, ranks, task, average, optimizer, scaler, step)
+            if stop_after is not None and ranks.agree(elapsed > stop_after):
                 break
     finally:
-        writer.close()
-    checkpoint()
+        if log is not None:
+            log.close()
+    _save(run, ranks, task, average, optimizer, scaler, step)
     return loss_value
 
 
-@torch.no_grad()
-def _psnr(derained: Tensor, clean: Tensor) -> float:
-    """Mean over frames of the PSNR of luma, dB, on the normalised scale (219 steps)."""
-    error = ((derained.clamp(0, 1) - clean)[:, :, :4] ** 2).flatten(2).mean(2)
-    return float((-10 * torch.log10(error.clamp_min(1e-7))).mean())
+def _optimizer(run: RunConfig, network: nn.Module) -> torch.optim.Optimizer:
+    """AdamW; weight decay on the convolutions alone, not on norms, leaks and thresholds."""
+    decayed = [p for p in network.parameters() if p.dim() > 1 and p.numel() > p.shape[1]]
+    others = [p for p in network.parameters() if not (p.dim() > 1 and p.numel() > p.shape[1])]
+    return torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": run.optim.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=run.optim.lr,
+    )
+
+
+def _save(run: RunConfig, ranks: Ranks, task: Task, average: WeightAverage, optimizer: torch.optim.Optimizer,
+          scaler: Any, step: int) -> None:  # fmt: skip
+    """Checkpoint and averaged weights, by the first process; what each of them carries, one after the other."""
+    carried = [{name: ranks.gather(tensor) for name, tensor in one.items()} for one in task.carried()]
+    if ranks.first:
+        names = list(carried[0])
+        config: Any = task.network.config
+        content: dict[str, Any] = {
+            "network": asdict(config),
+            "weights": task.network.state_dict(),
+            "average": average.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "scaler": scaler.state_dict(),
+            "state": {name: torch.cat([one[name] for one in carried]) for name in names},
+            "batch": _whole_batch(run, ranks),
+            "step": step,
+        }
+        save_checkpoint(run.path, content)
+        averaged: nn.Module = type(task.network)(config)
+        averaged.load_state_dict(average.shadow)
+        esdnet.checkpoint.save(averaged, run.path / WEIGHTS, {"run": run.name, "step": str(step)})
+    ranks.wait()
+
+
+def _resume(run: RunConfig, ranks: Ranks, saved: dict[str, Any], task: Task, average: WeightAverage,
+            optimizer: torch.optim.Optimizer, scaler: Any) -> int:  # fmt: skip
+    """Takes up a checkpoint and returns its step. DataError where it is of another network or another batch."""
+    config: Any = task.network.config
+    try:  # a checkpoint of an earlier version lacks the settings that were added since, which then had their defaults
+        same = type(config)(**saved["network"]) == config
+    except TypeError:
+        same = False
+    if not same:
+        raise DataError(f"{run.path}: holds a run of another network; choose another name or delete the folder")
+    if (batch := saved.get("batch", run.data.batch)) != _whole_batch(run, ranks):
+        raise DataError(
+            f"{run.path}: was begun with batches of {batch}, now {_whole_batch(run, ranks)} (data.batch × "
+            "optim.accumulate × processes): its streams would not go on; choose another name or the same numbers"
+        )
+    task.network.load_state_dict(saved["weights"])
+    average.load_state_dict(saved["average"])
+    optimizer.load_state_dict(saved["optimizer"])
+    if saved.get("scaler"):
+        scaler.load_state_dict(saved["scaler"])
+    size, world = run.data.batch, ranks.world
+    firsts = [(part * world + ranks.rank) * size for part in range(run.optim.accumulate)]
+    state: dict[str, Tensor] = saved["state"]
+    task.carry_on([{name: tensor[first : first + size] for name, tensor in state.items()} for first in firsts])
+    return int(saved["step"])
+
+
+def _whole_batch(run: RunConfig, ranks: Ranks) -> int:
+    return run.data.batch * run.optim.accumulate * ranks.world

@@ -8,7 +8,7 @@ was stopped goes on with exactly the data it would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,9 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, get_worker_info
 
+from training.layouts import find_layout
 from training.packed_clips import CLIP_SUFFIXES, PICTURE_SUFFIXES, DataError, Packed, files_in, packed_clip
+from training.pair_scenes import MovingPair, PairScene, StandingPair, is_still, packed_sides
+from training.paired_pictures import check_pairs
+from training.pairs import Pair
 from training.rain import RainScene, RainSettings
 from training.run_config import DataConfig
 from training.scenes import ClipScene, Scene, StillScene
@@ -34,12 +38,13 @@ class Window(NamedTuple):
 
 
 class Library:
-    """Every clean source of a data configuration, opened and checked."""
+    """Every source of a data configuration, opened and checked."""
 
     def __init__(self, config: DataConfig) -> None:
         self.crop = config.crop
         self._clips: list[Packed] = []
         self._stills: list[NDArray[np.uint8]] = []
+        self._pairs: list[Pair | tuple[Packed, Packed]] = []
         weights: list[float] = []
         for source in config.clips:
             for path in (paths := files_in(source.path, CLIP_SUFFIXES)):
@@ -49,8 +54,14 @@ class Library:
             for path in (paths := files_in(source.path, PICTURE_SUFFIXES)):
                 self._stills.append(_read_still(path, config.crop))
                 weights.append(source.weight / len(paths))
+        for pairs in config.pairs:
+            found = find_layout(pairs.path, pairs.layout).pairs
+            check_pairs(found, config.crop)
+            for pair in found:
+                self._pairs.append(pair if is_still(pair) else self._open_pair(pair, config))
+                weights.append(pairs.weight / len(found))
         if not weights:
-            raise DataError("the run has no data: name folders under data.clips or data.stills")
+            raise DataError("the run has no data: name folders under data.clips, data.stills or data.pairs")
         self._weights = np.array(weights) / sum(weights)
 
     def _add_clip(self, path: Path, config: DataConfig) -> None:
@@ -59,13 +70,30 @@ class Library:
             raise DataError(f"{path}: smaller than the crop of {config.crop} pixels; lower data.crop or leave it out")
         self._clips.append(clip)
 
-    def scene(self, rng: np.random.Generator) -> tuple[Scene, bool]:
-        """A clean scene, and whether it stands still."""
+    def _open_pair(self, pair: Pair, config: DataConfig) -> tuple[Packed, Packed]:
+        sides = packed_sides(pair, Path(config.cache), config.max_height)
+        if min(sides[0].shape[2:]) * 2 < config.crop:
+            raise DataError(f"{pair.rainy[0]}: smaller than the crop of {config.crop} pixels; lower data.crop")
+        return sides
+
+    def draw(self, rng: np.random.Generator) -> Scene | StandingPair | MovingPair:
+        """A clean scene to be rained on, or one that comes with its rain, as the weights have it."""
         index = int(rng.choice(len(self._weights), p=self._weights))
         if index < len(self._clips):
-            return ClipScene(self._clips[index], self.crop, rng), False
-        standing = bool(rng.random() < 0.4)
-        return StillScene(self._stills[index - len(self._clips)], self.crop, rng, standing=standing), standing
+            return ClipScene(self._clips[index], self.crop, rng)
+        index -= len(self._clips)
+        if index < len(self._stills):
+            return StillScene(self._stills[index], self.crop, rng, standing=bool(rng.random() < 0.4))
+        pair = self._pairs[index - len(self._stills)]
+        return StandingPair(pair, self.crop, rng) if isinstance(pair, Pair) else MovingPair(*pair, self.crop, rng)
+
+    def scene(self, rng: np.random.Generator) -> Scene | None:
+        """A clean scene to be rained on; None where there are only pairs."""
+        if not self._clips and not self._stills:
+            return None
+        while isinstance(scene := self.draw(rng), StandingPair | MovingPair):
+            pass
+        return scene
 
     def still(self, rng: np.random.Generator) -> Scene | None:
         if not self._stills:
@@ -82,13 +110,18 @@ def _read_still(path: Path, crop: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(picture[:, :, ::-1])
 
 
+def open_episode(library: Library, config: DataConfig, seed: tuple[int, ...]) -> PairScene:
+    """Rainy and clean frames of the episode of that seed."""
+    rng = np.random.default_rng(seed)
+    scene = library.draw(rng)
+    return scene if isinstance(scene, StandingPair | MovingPair) else Episode(library, config, scene, rng)
+
+
 class Episode:
     """One scene under one rain, frame after frame; a cut to another scene may come in between."""
 
-    def __init__(self, library: Library, config: DataConfig, seed: tuple[int, ...]) -> None:
-        self._library, self._rng = library, np.random.default_rng(seed)
-        rng = self._rng
-        self._scene, _ = library.scene(rng)
+    def __init__(self, library: Library, config: DataConfig, scene: Scene, rng: np.random.Generator) -> None:
+        self._library, self._rng, self._scene = library, rng, scene
         frozen = bool(rng.random() < config.frozen)
         if frozen:
             self._scene = library.still(rng) or self._scene
@@ -102,7 +135,7 @@ class Episode:
     def next(self) -> tuple[Packed, Packed]:
         """(rainy, clean), packed uint8."""
         if self._time == self._cut:
-            self._scene, _ = self._library.scene(self._rng)
+            self._scene = self._library.scene(self._rng) or self._scene
         self._time += 1
         clean = self._scene.next().astype(np.float32)
         y = (clean[:4] - 16) * (self._gain / 219)
@@ -121,33 +154,59 @@ def _codes(phases: list[NDArray[np.float32]], u: NDArray[np.float32], v: NDArray
 
 
 class WindowStream(IterableDataset[Window]):
-    """Windows for step `start`, `start` + 1, … without end."""
+    """Windows for step `start`, `start` + 1, … without end; for each step, one for each of `blocks` in turn.
 
-    def __init__(self, config: DataConfig, seed: int, start: int = 0) -> None:
+    A block is the slots of one batch; there are `total` slots in all processes together. Among several loader processes
+    each gives its part of every window, to be put together by `whole_windows`.
+    """
+
+    def __init__(
+        self, config: DataConfig, seed: int, start: int = 0, blocks: Sequence[range] = (), total: int = 0
+    ) -> None:
         super().__init__()
         self._config, self._seed, self._start = config, seed, start
+        self._blocks, self._total = blocks or (range(config.batch),), total or config.batch
         self._library = Library(config)
 
     def __iter__(self) -> Iterator[Window]:
         cv2.setNumThreads(1)
         torch.set_num_threads(1)
-        config = self._config
-        playing: dict[int, tuple[int, Episode]] = {}
+        worker = get_worker_info()
+        blocks = [_share(block, worker.id, worker.num_workers) if worker else list(block) for block in self._blocks]
+        playing: dict[int, tuple[int, PairScene]] = {}
         step = self._start
         while True:
-            slots, fresh = [], []
-            for slot in range(config.batch):
-                # Slots begin their episodes at different steps, so that every batch has memories of all ages.
-                number, place = divmod(step + slot * config.windows // config.batch, config.windows)
-                known, episode = playing.get(slot, (-1, None))
-                if episode is None or known != number:
-                    episode = Episode(self._library, config, (self._seed, slot, number))
-                    for _ in range(place * config.window):  # only after a resume: catch up with the run
-                        episode.next()
-                    playing[slot] = number, episode
-                slots.append([episode.next() for _ in range(config.window)])
-                fresh.append(place == 0)
-            pairs = np.array(slots)  # (B, T, 2, 6, h, w)
-            both = torch.from_numpy(np.ascontiguousarray(pairs.transpose(2, 1, 0, 3, 4, 5)))
-            yield Window(both[0], both[1], torch.tensor(fresh))
+            for block in blocks:
+                yield self._window(step, block, playing)
             step += 1
+
+    def _window(self, step: int, block: Sequence[int], playing: dict[int, tuple[int, PairScene]]) -> Window:
+        config = self._config
+        slots, fresh = [], []
+        for slot in block:
+            # Slots begin their episodes at different steps, so that every batch has memories of all ages.
+            number, place = divmod(step + slot * config.windows // self._total, config.windows)
+            known, episode = playing.get(slot, (-1, None))
+            if episode is None or known != number:
+                episode = open_episode(self._library, config, (self._seed, slot, number))
+                for _ in range(place * config.window):  # only after a resume: catch up with the run
+                    episode.next()
+                playing[slot] = number, episode
+            slots.append([episode.next() for _ in range(config.window)])
+            fresh.append(place == 0)
+        pairs = np.array(slots)  # (B, T, 2, 6, h, w)
+        both = torch.from_numpy(np.ascontiguousarray(pairs.transpose(2, 1, 0, 3, 4, 5)))
+        return Window(both[0], both[1], torch.tensor(fresh))
+
+
+def _share(block: range, worker: int, workers: int) -> Sequence[int]:
+    """The neighbouring slots of a block that are one loader process's."""
+    return [int(slot) for slot in np.array_split(np.array(block), workers)[worker]]
+
+
+def whole_windows(parts: Iterator[Window], workers: int) -> Iterator[Window]:
+    """Windows from the parts that `workers` loader processes give in turn."""
+    while True:
+        some = [next(parts) for _ in range(workers)]
+        rainy, clean, fresh = (list(side) for side in zip(*some, strict=True))
+        yield Window(torch.cat(rainy, 1), torch.cat(clean, 1), torch.cat(fresh)) if workers > 1 else some[0]

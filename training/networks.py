@@ -1,0 +1,48 @@
+"""The network a run begins with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+import esdnet.models
+from esdnet.errors import ModelError
+from esdnet.network import ESDNet, EsdnetConfig
+from esdnet.streaming import StreamConfig, StreamNet
+from training.packed_clips import DataError
+from training.run_config import RunConfig
+
+
+def build_network(run: RunConfig, device: torch.device | str | None = None) -> StreamNet | ESDNet:
+    """The network a run begins with: random, or the weights of `init`, whose shape is its own unless told otherwise."""
+    torch.manual_seed(run.seed)
+    start = esdnet.models.load(run.init) if run.init else None
+    try:
+        if run.kind == "esdnet":
+            network: StreamNet | ESDNet = ESDNet(EsdnetConfig(**_tuples(run.shape)))
+        elif isinstance(start, StreamNet) and not run.shape:
+            network = StreamNet(start.config)
+        else:
+            network = StreamNet(StreamConfig(**run.shape))
+    except (TypeError, ValueError, ModelError) as error:
+        raise DataError(f"network: {error}") from error
+    if start is not None:
+        _begin_from(network, start, str(run.init))
+    return network.to(device or run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+
+
+@torch.no_grad()
+def _begin_from(network: nn.Module, start: nn.Module, name: str) -> None:
+    """Take over the weights of `start`; a layer that has grown in width takes them into its first channels."""
+    mine = network.state_dict()
+    for key, theirs in start.state_dict().items():
+        fits = key in mine and theirs.dim() == mine[key].dim()
+        if not fits or any(a > b for a, b in zip(theirs.shape, mine[key].shape, strict=True)):
+            raise DataError(f"init: {key} of {name} does not fit the network of this run")
+        mine[key][tuple(slice(size) for size in theirs.shape)] = theirs

@@ -1,0 +1,116 @@
+"""Training of the streaming networks: windows of frames, back-propagation through time, membranes carried on.
+
+Back-propagation through time over windows of frames with surrogate gradients; the membranes that a window ends with are
+carried, detached, into the next window of the same streams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from esdnet.colour import packed_to_rgb
+from esdnet.planes import LIMITED, code_scale
+from esdnet.state import MembraneState
+from esdnet.streaming import StreamNet
+from training.distributed import Ranks
+from training.losses import deraining_loss
+from training.run_config import RunConfig
+from training.task import Outcome
+from training.windows import Window, WindowStream, whole_windows
+
+_SHOWN = 4
+
+
+def run_window(
+    network: StreamNet, window: Window, state: MembraneState, device: torch.device | str, forget: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor, MembraneState]:
+    """Derained, clean and rainy (T, N, 6, h, w), normalised, and the state after the window.
+
+    `forget` (T, N), boolean, resets a stream before a frame. Without it the network leans on the past alone, which is
+    the easier cue, and learns nothing of what a streak looks like.
+    """
+    scale, offset = code_scale(LIMITED, torch.empty(0, device=device))
+    rainy, clean = ((x.to(device).float() - offset) / scale for x in (window.rainy, window.clean))
+    state = state.reset(window.fresh.to(device))
+    derained = []
+    for index, frame in enumerate(rainy):
+        if forget is not None:
+            state = state.reset(forget[index].to(device))
+        picture, state = network.step(frame.contiguous(memory_format=torch.channels_last), state)
+        derained.append(picture)
+    return torch.stack(derained), clean, rainy, state
+
+
+class _Unrolled(nn.Module):
+    """The network over a whole window, so that gradients are exchanged once a window and not once a frame."""
+
+    def __init__(self, network: StreamNet, device: torch.device) -> None:
+        super().__init__()
+        self.network, self._device = network, device
+
+    def forward(
+        self, window: Window, state: MembraneState, forget: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, MembraneState]:
+        return run_window(self.network, window, state, self._device, forget)
+
+
+class StreamTask:
+    """A `training.task.Task` over episodes of video."""
+
+    network: StreamNet
+
+    def __init__(self, run: RunConfig, network: StreamNet, ranks: Ranks) -> None:
+        self.network, self._run, self._ranks = network, run, ranks
+        self.module: nn.Module = _Unrolled(network, ranks.device)
+        self.steps, self.warmup = run.optim.steps, run.optim.warmup
+        half = run.data.crop // 2
+        self._states = [network.initial_state(run.data.batch, half, half) for _ in range(run.optim.accumulate)]
+
+    def batches(self, step: int) -> Iterator[Window]:
+        batch, accumulate = self._run.data.batch, self._run.optim.accumulate
+        firsts = [(part * self._ranks.world + self._ranks.rank) * batch for part in range(accumulate)]
+        blocks = [range(first, first + batch) for first in firsts]
+        total = batch * accumulate * self._ranks.world
+        stream = WindowStream(self._run.data, self._run.seed, step, blocks, total)
+        workers = self._run.data.workers
+        loader = DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=4)
+        return whole_windows(iter(loader), workers)
+
+    def run(self, module: nn.Module, batch: Window, step: int, part: int) -> Outcome:
+        forget = self._forget(step, part, batch)
+        derained, clean, rainy, state = module(batch, self._states[part], forget)
+        self._states[part] = state.detach()
+        loss, parts = deraining_loss(derained, clean, rainy, self._run.loss)
+        return Outcome(loss, parts, _psnr(derained.detach(), clean), (rainy, derained.detach(), clean))
+
+    def _forget(self, step: int, part: int, batch: Window) -> Tensor:
+        """Which streams are reset before which frame (T, N): of the step and the place alone, so a resume rolls the
+        same."""
+        dice = torch.Generator().manual_seed(self._run.seed * 1_000_003 + step)
+        frames, streams = batch.rainy.shape[:2]
+        world, rank = self._ranks.world, self._ranks.rank
+        rolled = torch.rand((frames, streams * world * self._run.optim.accumulate), generator=dice)
+        first = (part * world + rank) * streams
+        return rolled[:, first : first + streams] < self._run.data.forget
+
+    def carried(self) -> list[dict[str, Tensor]]:
+        return [{name: state[name] for name in state} for state in self._states]
+
+    def carry_on(self, carried: list[dict[str, Tensor]]) -> None:
+        device = self._ranks.device
+        self._states = [MembraneState({name: t.to(device) for name, t in one.items()}) for one in carried]
+
+    def look(self, pictures: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """The last frame of the first few streams."""
+        rainy, derained, clean = (packed_to_rgb(side[-1, :_SHOWN].float()).clamp(0, 1) for side in pictures)
+        return rainy, derained, clean
+
+
+def _psnr(derained: Tensor, clean: Tensor) -> float:
+    """Mean over frames of the PSNR of luma, dB, on the normalised scale (219 steps)."""
+    error = ((derained.clamp(0, 1) - clean)[:, :, :4] ** 2).flatten(2).mean(2)
+    return float((-10 * torch.log10(error.clamp_min(1e-7))).mean())
