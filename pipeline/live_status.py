@@ -1,6 +1,6 @@
 """What a live stream is told, and what it tells: the contract between `python -m pipeline.live` and whoever runs it.
 
-The runner (`derain serve`) starts one process a stream, writes a `LiveOrder` as JSON to its standard input and closes it.
+The runner (`derain serve`) starts one process a stream, writes a `LiveOrder` as JSON to its standard input, closes it.
 The process connects a ZeroMQ PUSH socket to `LiveOrder.status` and sends a `LiveStatus` (`pack_status`) at every change
 of state, and at least every `STATUS_EVERY` seconds while it lives. SIGTERM drains: files are closed, then it ends with
 code 0. It does not outlive the process that started it.
@@ -63,7 +63,7 @@ class LiveOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class LiveStatus(msgspec.Struct, kw_only=True):
-    """How a stream is doing. Counters count from the start of the process and only rise, whatever is restarted in it."""
+    """How a stream is doing. Counters count from the start of the process and only rise, whatever restarts in it."""
 
     id: str
     state: LiveState
