@@ -21,6 +21,7 @@ from pipeline.errors import DerainError, UsageError
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("pipeline.commands.run:run", "Take the rain out of a video or a folder of pictures."),
     "compare": ("pipeline.commands.compare:compare", "Put two videos or pictures side by side, or split one screen."),
+    "serve": ("pipeline.commands.serve:serve", "Derain many live streams, watched and shown on a web page."),
     "models": ("pipeline.commands.models:models", "List the models, or show the card of one."),
     "doctor": ("pipeline.commands.doctor:doctor", "Show what this machine has, what is missing and how to get it."),
 }
@@ -34,6 +35,10 @@ EXTRAS = {
     "openvino": "openvino",
     "torch_tensorrt": "tensorrt",
     "tensorrt": "tensorrt",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "prometheus_client": "serve",
+    "aiortc": "serve",
 }
 """Module that may be missing -> the extra of `pip install 'derain[EXTRA]'` that brings it."""
 

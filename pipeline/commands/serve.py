@@ -1,0 +1,42 @@
+"""`derain serve CONFIG.yaml`: many live streams, a web page and an API."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    config: Annotated[str, typer.Argument(metavar="CONFIG.yaml", help="The streams, see configs/live.yaml.")],
+    host: Annotated[str | None, typer.Option(help="Address to listen on, in place of listen.host.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="In place of listen.port; 0: any.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Check the file and end.")] = False,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Derain many live streams at once, restart what dies, and show it all on a web page.
+
+    SIGHUP reads the file again; streams that did not change are not touched. SIGTERM and Ctrl-C drain, a second one
+    ends at once.
+    """
+    from pipeline.errors import UsageError
+    from pipeline.service.config import Listen, load_config
+
+    if log_level not in ("debug", "info", "warning", "error"):
+        raise UsageError(f"--log-level {log_level}: choose one of debug, info, warning, error")
+    content = load_config(config)
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    if given:
+        try:
+            listen = Listen.model_validate(content.listen.model_dump() | given)
+        except ValueError as error:
+            raise UsageError(f"--host {host}: no address; 127.0.0.1 is this machine alone, 0.0.0.0 all") from error
+        content = content.model_copy(update={"listen": listen})
+    if check:
+        typer.echo(f"{config}: {len(content.streams)} stream{'s' * (len(content.streams) != 1)}, nothing wrong")
+        return
+    from pipeline.service.server import Service, set_up_logging
+
+    set_up_logging(log_level)
+    if code := Service(config, content).run():
+        raise typer.Exit(code)

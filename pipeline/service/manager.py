@@ -1,0 +1,213 @@
+"""All streams of the service: taken from the configuration, changed through the API, reloaded, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import zmq.asyncio
+
+from pipeline.errors import DerainError, UsageError
+from pipeline.redact import redact
+from pipeline.service.config import ServiceConfig, StreamConfig, load_config, parse_stream
+from pipeline.service.lease import Lease
+from pipeline.service.process import LIVE
+from pipeline.service.stream import Stream
+from pipeline.service.tracing import Tracer
+
+_CHECK_EVERY = 0.25
+_log = logging.getLogger("derain.serve")
+
+
+class NoSuchStream(DerainError):
+    """A stream that is not there was named."""
+
+
+class Manager:
+    """Holds the streams. Belongs to one event loop; `run` must be running in it."""
+
+    def __init__(
+        self,
+        path: str,
+        config: ServiceConfig,
+        *,
+        folder: str,
+        tracer: Tracer | None = None,
+        command: Sequence[str] = LIVE,
+    ) -> None:
+        """
+        Args:
+            path: The file, for reloads.
+            config: What was read from it.
+            folder: For sockets.
+            tracer: For spans.
+            command: The process of a stream; tests put another in its place.
+        """
+        self._path, self._folder, self._command = path, folder, command
+        self.config = config
+        self._tracer = tracer or Tracer()
+        self._context = zmq.asyncio.Context()
+        self._streams: dict[str, Stream] = {}
+        self._numbered = 0
+        self._reloading = asyncio.Lock()
+        self.reload_error: str | None = None
+        self.draining = False
+        self.began = time.time()
+        self._was_ready = False
+
+    # ---- what others see
+
+    def streams(self) -> list[Stream]:
+        return list(self._streams.values())
+
+    def get(self, name: str) -> Stream:
+        """Raises NoSuchStream."""
+        if name not in self._streams:
+            raise NoSuchStream(f"there is no stream {name!r}")
+        return self._streams[name]
+
+    def snapshot(self) -> dict[str, Any]:
+        return {
+            "now": time.time(),
+            "draining": self.draining,
+            "reload_error": self.reload_error,
+            "webrtc": self.config.webrtc.enabled,
+            "streams": [stream.snapshot() for stream in self._streams.values()],
+        }
+
+    def ready(self) -> bool:
+        """Whether every stream that is to run has begun once, and the service is not ending."""
+        if not self._was_ready:
+            self._was_ready = all(stream.state != "starting" for stream in self._streams.values())
+        return self._was_ready and not self.draining
+
+    # ---- what others do
+
+    async def run(self) -> None:
+        """Watch over the streams until cancelled."""
+        while True:
+            for stream in self.streams():
+                stream.check()
+            await asyncio.sleep(_CHECK_EVERY)
+
+    def begin(self) -> None:
+        """Start the streams of the configuration."""
+        for stream in self.config.streams:
+            self._add(stream, "file")
+
+    async def reload(self) -> dict[str, list[str]]:
+        """Read the file again and do what has changed; streams that did not are not touched.
+
+        Returns:
+            Names of streams `added`, `removed`, `changed` and `kept`; settings that need a `restart` of the service.
+
+        Raises:
+            DerainError: The file is wrong; everything goes on as it was.
+        """
+        async with self._reloading:
+            with self._tracer.span("reload", {"file": self._path}):
+                try:
+                    config = load_config(self._path)
+                except DerainError as error:
+                    self.reload_error = redact(str(error))
+                    _log.error("not reloaded: %s", self.reload_error)
+                    raise
+                result = await self._apply(config)
+                self.reload_error = None
+                _log.info("reloaded: %s", ", ".join(f"{len(names)} {what}" for what, names in result.items()))
+                return result
+
+    async def _apply(self, config: ServiceConfig) -> dict[str, list[str]]:
+        old, self.config = self.config, config
+        fixed = ("listen", "tracing", "lease_folder", "webrtc")
+        result: dict[str, list[str]] = {
+            "added": [], "removed": [], "changed": [], "kept": [],
+            "restart": [name for name in fixed if getattr(old, name) != getattr(config, name)],
+        }  # fmt: skip
+        wanted = {stream.id: stream for stream in config.streams}
+        going = []
+        for name, stream in list(self._streams.items()):
+            if name in wanted and wanted[name] == stream.config:
+                stream.origin = "file"
+                stream.set_restart(config.restart, config.drain_seconds)
+                result["kept"].append(name)
+            elif name in wanted:
+                going.append(stream)
+                result["changed"].append(name)
+            elif stream.origin == "file":
+                going.append(stream)
+                result["removed"].append(name)
+        await asyncio.gather(*(stream.stop() for stream in going))
+        for stream in going:
+            del self._streams[stream.config.id]
+        for name, one in wanted.items():
+            if name not in self._streams:
+                self._add(one, "file")
+                if name not in result["changed"]:
+                    result["added"].append(name)
+        order = [*wanted, *(name for name in self._streams if name not in wanted)]
+        self._streams = {name: self._streams[name] for name in order}
+        return result
+
+    def add(self, content: Any) -> Stream:
+        """Add a stream as the API gets it; it lives until the service ends.
+
+        Raises:
+            UsageError: What is wrong with it.
+        """
+        config = parse_stream(content, self.config.defaults)
+        if config.id in self._streams:
+            raise UsageError(f"there is a stream {config.id!r} already")
+        for other in self._streams.values():
+            for destination in config.destinations:
+                if destination in other.config.destinations:
+                    raise UsageError(f"{redact(destination)} is where the stream {other.config.id!r} writes already")
+        return self._add(config, "api")
+
+    def _add(self, config: StreamConfig, origin: str) -> Stream:
+        self._numbered += 1
+        lease = Lease(self.config.lease_folder, config.id) if self.config.lease_folder else None
+        stream = Stream(
+            config,
+            self.config.restart,
+            address=f"ipc://{self._folder}/{self._numbered}",
+            context=self._context,
+            lease=lease,
+            room=self._room,
+            tracer=self._tracer,
+            origin=origin,
+            command=self._command,
+        )
+        stream.set_restart(self.config.restart, self.config.drain_seconds)
+        self._streams[config.id] = stream
+        if config.autostart and not self.draining:
+            stream.start()
+        return stream
+
+    def _room(self) -> bool:
+        most = self.config.max_streams
+        return most is None or sum(stream.occupies for stream in self._streams.values()) < most
+
+    async def remove(self, name: str) -> None:
+        """Stop a stream and forget it. Raises NoSuchStream."""
+        stream = self.get(name)
+        await stream.stop()
+        if self._streams.get(name) is stream:
+            del self._streams[name]
+
+    async def drain(self) -> None:
+        """Stop all streams at once and wait until their files are closed."""
+        self.draining = True
+        await asyncio.gather(*(stream.stop() for stream in self._streams.values()))
+
+    def kill(self) -> None:
+        """End all processes at once."""
+        self.draining = True
+        for stream in self._streams.values():
+            stream.kill()
+
+    def close(self) -> None:
+        self._context.destroy(linger=0)

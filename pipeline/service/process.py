@@ -1,0 +1,130 @@
+"""One stream's process group: `python -m pipeline.live`, told what to do on standard input.
+
+The process is the first of a group of its own, so that a Ctrl-C in the terminal reaches only the service, and so that
+whatever a killed stream leaves behind (its stages) can be cleared away before the next one starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+GROUP_GRACE = 1.0
+"""Seconds that the stages of a stream that was killed have to close their files before they are killed too."""
+_PR_SET_CHILD_SUBREAPER = 36
+_LINE = 2000
+"""Characters of one printed line that are kept."""
+
+LIVE = (sys.executable, "-P", "-m", "pipeline.live")
+"""What a stream is; -P: no module of the working folder."""
+
+
+def adopt_orphans() -> None:
+    """Have Linux give us the stages of a stream that was killed, so that they can be waited for."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+class StreamProcess:
+    """A running process. Made by `launch`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, said: Callable[[str], None]) -> None:
+        self._process = process
+        self._lines: deque[str] = deque(maxlen=20)
+        self._reader = asyncio.create_task(self._read(said))
+        self.pid = process.pid
+
+    @classmethod
+    async def launch(
+        cls, order: bytes, said: Callable[[str], None], lease: int | None, command: Sequence[str] = LIVE
+    ) -> StreamProcess:
+        """Start a process and hand it its order.
+
+        Args:
+            order: Goes to its standard input, which is then closed.
+            said: Called with each line that it prints.
+            lease: Descriptor that it is to hold open as long as it lives.
+            command: What to start.
+        """
+        path = os.pathsep.join(entry for entry in sys.path if entry)
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            pass_fds=() if lease is None else (lease,),
+            # OpenMP's threads wait asleep: spinning, they take the cores from the other streams
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONPATH": path},
+        )
+        started = cls(process, said)
+        assert process.stdin is not None
+        with suppress(ConnectionError):  # it died at once: `wait` tells
+            process.stdin.write(order)
+            await process.stdin.drain()
+        process.stdin.close()
+        return started
+
+    def last_line(self) -> str:
+        """What it printed last, with anything in it but blanks."""
+        return next((line for line in reversed(self._lines) if line.strip()), "")
+
+    def terminate(self) -> None:
+        """Ask it to drain and end."""
+        with suppress(ProcessLookupError):
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """End the whole group at once."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    async def wait(self) -> int:
+        """Wait for its end; the exit code, negative where a signal ended it."""
+        return await self._process.wait()
+
+    async def clear(self) -> None:
+        """After its end: let nobody of its group live on."""
+        deadline = asyncio.get_running_loop().time() + GROUP_GRACE
+        while self._group_lives():
+            if asyncio.get_running_loop().time() > deadline:
+                self.kill()
+                await asyncio.sleep(0.05)
+                self._group_lives()
+                break
+            await asyncio.sleep(0.05)
+        self._reader.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._reader
+
+    def _group_lives(self) -> bool:
+        with suppress(ChildProcessError):
+            while os.waitpid(-self.pid, os.WNOHANG)[0]:
+                pass
+        try:
+            os.killpg(self.pid, 0)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
+    async def _read(self, said: Callable[[str], None]) -> None:
+        """Take in what it prints, line by line, however long the lines are."""
+        assert self._process.stderr is not None
+        rest = ""
+        while chunk := await self._process.stderr.read(8192):
+            *lines, rest = (rest + chunk.decode(errors="replace")).split("\n")
+            rest = rest[:_LINE]
+            for line in lines:
+                self._say(line[:_LINE], said)
+        self._say(rest, said)
+
+    def _say(self, line: str, said: Callable[[str], None]) -> None:
+        if line.strip():
+            self._lines.append(line.strip())
+            said(line.rstrip())

@@ -1,0 +1,191 @@
+"""Runs the service: streams, HTTP and signals in one event loop, from start to the last closed file."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import uvicorn
+
+from pipeline.errors import DerainError, UsageError
+from pipeline.private_folder import private_folder
+from pipeline.service.api import Api
+from pipeline.service.auth import Auth, read_token
+from pipeline.service.config import Listen, ServiceConfig
+from pipeline.service.manager import Manager
+from pipeline.service.pictures import Pictures
+from pipeline.service.process import LIVE, adopt_orphans
+from pipeline.service.tracing import Tracer
+from pipeline.service.webrtc import WebRtcViewers
+
+_log = logging.getLogger("derain.serve")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own hand on the signals: they are ours to drain with."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Service:
+    """One `derain serve`."""
+
+    def __init__(self, path: str, config: ServiceConfig, command: Sequence[str] = LIVE) -> None:
+        """
+        Args:
+            path: The configuration's file, for reloads.
+            config: What was read from it.
+            command: The process of a stream; tests put another in its place.
+
+        Raises:
+            DerainError: The token can't be read, or an extra is missing.
+            UsageError: It would be open to the network without a token.
+        """
+        self._path, self._config, self._command = path, config, command
+        listen = config.listen
+        token = read_token(listen.token_file)
+        if not listen.loopback and token is None:
+            raise UsageError(
+                f"listen.host {listen.host} is open to the network: set listen.token_file (or DERAIN_TOKEN) first"
+            )
+        reading = listen.loopback if listen.open_reading is None else listen.open_reading
+        self._auth = Auth(token, open_reading=reading)
+        self._tracer = Tracer(config.tracing)
+        self._signals = 0
+
+    def run(self) -> int:
+        """Serve until a signal; 0 where everything was drained, 130 where a second signal cut that short."""
+        return asyncio.run(self._run())
+
+    async def _run(self) -> int:
+        adopt_orphans()
+        listener = _listen(self._config.listen)
+        host, port = listener.getsockname()[:2]
+        with listener, private_folder() as folder:
+            manager = Manager(self._path, self._config, folder=folder, tracer=self._tracer, command=self._command)
+            pictures = Pictures()
+            rtc = self._config.webrtc
+            viewers = WebRtcViewers(pictures, rtc.viewers) if rtc.enabled else None
+            api = Api(manager, self._auth, pictures, viewers, _names(self._config.listen))
+            server = _Server(
+                uvicorn.Config(
+                    api.app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1,
+                    server_header=False, ws="none",
+                )
+            )  # fmt: skip
+            ended = asyncio.Event()
+            self._catch_signals(manager, ended)
+            watching = asyncio.create_task(manager.run())
+            manager.begin()
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            shown = f"[{host}]" if ":" in host else host
+            _log.info("derain serve: %d streams, http://%s:%d/", len(self._config.streams), shown, port)
+            if not self._auth.can_change:
+                _log.info("no token is set: the page and the API can be read, nothing can be changed")
+            _notify("READY=1")
+            try:
+                await asyncio.wait(
+                    {asyncio.create_task(ended.wait()), serving, watching}, return_when="FIRST_COMPLETED"
+                )
+                if not ended.is_set():  # a task has failed: say why, and leave no stream behind
+                    await manager.drain()
+                    for task in (watching, serving):
+                        if task.done():
+                            task.result()
+                return 0 if self._signals < 2 else 130
+            finally:
+                manager.kill()
+                if viewers is not None:
+                    with suppress(asyncio.TimeoutError):
+                        await asyncio.wait_for(viewers.close(), 2)
+                server.should_exit = True
+                await serving
+                watching.cancel()
+                await pictures.close()
+                manager.close()
+                self._tracer.close()
+
+    def _catch_signals(self, manager: Manager, ended: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        tasks: set[asyncio.Task[None]] = set()
+
+        def keep(task: asyncio.Task[None]) -> None:
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+        async def drain() -> None:
+            _notify("STOPPING=1")
+            _log.info("draining %d streams; a second signal ends at once", len(manager.streams()))
+            await manager.drain()
+            ended.set()
+
+        async def reload() -> None:
+            _notify("RELOADING=1")
+            with suppress(DerainError):  # logged, and shown on the page; everything goes on as it was
+                await manager.reload()
+            _notify("READY=1")
+
+        def on_stop() -> None:
+            self._signals += 1
+            if self._signals == 1:
+                keep(asyncio.create_task(drain()))
+            else:
+                _log.info("second signal: ending at once")
+                manager.kill()
+                ended.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, on_stop)
+        loop.add_signal_handler(signal.SIGHUP, lambda: keep(asyncio.create_task(reload())))
+
+
+def _listen(listen: Listen) -> socket.socket:
+    """The socket that the page is on. DerainError where it can't be had."""
+    host = "127.0.0.1" if listen.host == "localhost" else listen.host
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((host, listen.port))
+        made.listen(128)
+    except OSError as error:
+        made.close()
+        why = error.strerror or error
+        raise DerainError(
+            f"{listen.host}:{listen.port}: can't listen there ({why}); choose another listen.port"
+        ) from error
+    made.setblocking(False)
+    return made
+
+
+def _names(listen: Listen) -> list[str]:
+    """Host names that are let in: on loopback those of this machine and the given ones; elsewhere the given, or any."""
+    if listen.loopback:
+        return ["localhost", "127.0.0.1", "::1", listen.host, *listen.names]
+    return [*listen.names, listen.host] if listen.names else []
+
+
+def _notify(text: str) -> None:
+    """Tell systemd (sd_notify(3)) where it asked to be told."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, suppress(OSError):
+        sender.sendto(text.encode(), "\0" + address[1:] if address.startswith("@") else address)
+
+
+def set_up_logging(level: str) -> None:
+    """Lines with time, level and text on stderr, as journald and `kubectl logs` like them."""
+    logging.basicConfig(
+        stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(message)s", force=True
+    )
+    for noisy in ("aiortc", "aioice", "uvicorn.access"):
+        logging.getLogger(noisy).setLevel("WARNING")
+    logging.getLogger("uvicorn.error").setLevel("WARNING")

@@ -1,0 +1,364 @@
+"""One stream of the service: its process, what the process says, and what is done when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import zmq
+import zmq.asyncio
+
+from pipeline.errors import DerainError
+from pipeline.live_status import LiveStatus, unpack_status
+from pipeline.redact import redact
+from pipeline.service.config import Restart, StreamConfig
+from pipeline.service.lease import Lease
+from pipeline.service.order import make_order
+from pipeline.service.pacing import Pacing
+from pipeline.service.past import Past
+from pipeline.service.process import LIVE, StreamProcess
+from pipeline.service.tracing import Tracer
+
+SILENT_AFTER = 2.0
+"""Seconds without a status (one comes every 0.5) after which a stream is shown as dead."""
+_LEASE_RETRY = 2.0
+_log = logging.getLogger("derain.serve")
+
+
+class Stream:
+    """Keeps one stream alive between `start` and `stop`. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        config: StreamConfig,
+        restart: Restart,
+        *,
+        address: str,
+        context: zmq.asyncio.Context,
+        lease: Lease | None = None,
+        room: Callable[[], bool] = lambda: True,
+        tracer: Tracer | None = None,
+        origin: str = "file",
+        command: Sequence[str] = LIVE,
+    ) -> None:
+        """
+        Args:
+            config: The stream.
+            restart: How it is started again.
+            address: Beginning of the ipc addresses of its sockets; a number is added for each process.
+            context: For its sockets.
+            lease: What makes it this worker's; none where there is only one worker.
+            room: Whether this worker may run one more stream.
+            tracer: For spans.
+            origin: "file" or "api".
+            command: The process; tests put another in its place.
+        """
+        self.config, self.origin = config, origin
+        self.past = Past()
+        self.restarts = 0
+        self.drain_seconds = 10.0
+        self._restart = restart
+        self._pacing = Pacing(restart.first_delay, restart.longest_delay, restart.limit, restart.window)
+        self._address, self._context = address, context
+        self._lease, self._room, self._tracer, self._command = lease, room, tracer or Tracer(), command
+        self._state, self._message, self._since = "stopped", "", time.time()
+        self._next_start = 0.0
+        self._launches = 0
+        self._status: LiveStatus | None = None
+        self._heard = 0.0
+        self._process: StreamProcess | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
+        self._why_killed = ""
+        self._shown = "stopped"
+
+    # ---- what others see
+
+    @property
+    def state(self) -> str:
+        """starting, running, lost (the source), silent, restarting, failed, waiting (for a lease), stopping, stopped."""
+        if self._state != "live":
+            return self._state
+        if time.monotonic() - self._heard > SILENT_AFTER:
+            return "silent"
+        assert self._status is not None
+        return self._status.state if self._status.state in ("starting", "running", "lost") else "stopping"
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is meant to run."""
+        return self._task is not None and not self._stop.is_set()
+
+    @property
+    def occupies(self) -> bool:
+        """Whether it takes one of this worker's places."""
+        return self._state not in ("stopped", "failed", "waiting")
+
+    @property
+    def preview_address(self) -> str | None:
+        """Where the pictures of the present process are."""
+        return f"{self._address}-{self._launches}p" if self.config.preview and self._process else None
+
+    @property
+    def status(self) -> LiveStatus | None:
+        """What the present process said last."""
+        return self._status
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything about it that is shown, with credentials taken out."""
+        state, status, config = self.state, self._status, self.config
+        if state != self._shown:
+            self._shown, self._since = state, time.time()
+        holder = self._lease.holder() if self._lease and state == "waiting" else None
+        age = None
+        if status and status.age_ms_p50 is not None and status.age_ms_p99 is not None:
+            age = {"p50": status.age_ms_p50, "p99": status.age_ms_p99}
+        return {
+            "id": config.id,
+            "title": config.title or config.id,
+            "source": redact(config.source),
+            "destinations": [redact(one) for one in config.destinations],
+            "sinks": status.destinations if status else {},
+            "warnings": status.warnings if status else [],
+            "size": [status.width, status.height] if status and status.width else None,
+            "model": config.model,
+            "runtime": status.runtime if status else None,
+            "origin": self.origin,
+            "state": state,
+            "since": self._since,
+            "message": self._explain(state),
+            "next_start": max(0.0, self._next_start - time.monotonic()) if state == "restarting" else None,
+            "pid": self.pid,
+            "fps_in": status.fps_in if status else 0.0,
+            "fps_out": status.fps_out if status else 0.0,
+            "age_ms": age,
+            "frames": {key: value for key, value in self.past.counts.all().items() if key != "reconnects"},
+            "dropped": self.past.dropped.all(),
+            "resets": self.past.resets.all(),
+            "reconnects": self.past.counts.all().get("reconnects", 0),
+            "restarts": self.restarts,
+            "stage_restarts": self.past.stage_restarts.all(),
+            "firing_rate": status.firing_rate if status else None,
+            "firing_most": self.past.firing_most,
+            "queue_bytes": status.queue_bytes if status else 0,
+            "busy": status.busy if status else {},
+            "preview": config.preview,
+            "lease": msgspec.to_builtins(holder) if holder else None,
+        }
+
+    def _explain(self, state: str) -> str:
+        if state == "silent":
+            return f"The process has said nothing for {time.monotonic() - self._heard:.0f} s."
+        if self._state == "live":
+            return redact(self._status.error or "") if self._status else ""
+        return redact(self._message)
+
+    # ---- what others do
+
+    def start(self) -> None:
+        """Have it run from now on; nothing where it does."""
+        if self.wanted:
+            return
+        self._pacing.forget()
+        before = self._task
+        self._stop = asyncio.Event()
+        self._set("starting")
+        self._task = asyncio.create_task(self._keep_alive(before))
+
+    async def stop(self) -> None:
+        """Have it drain and end; returns when its process is gone."""
+        if self._task is None:
+            return
+        self._stop.set()
+        if self._state not in ("stopped", "failed"):
+            self._set("stopping")
+        await asyncio.shield(self._task)
+
+    def kill(self) -> None:
+        """End its process at once, as for the end of the service."""
+        self._stop.set()
+        if self._process:
+            self._process.kill()
+
+    def set_restart(self, restart: Restart, drain_seconds: float) -> None:
+        """Take over how it is restarted and how long it may drain; the process is not touched."""
+        if restart != self._restart:
+            self._restart = restart
+            self._pacing = Pacing(restart.first_delay, restart.longest_delay, restart.limit, restart.window)
+        self.drain_seconds = drain_seconds
+
+    def check(self) -> None:
+        """To be called several times a second: kills a process that hangs, notes what changed."""
+        state = self.state
+        if state != self._shown:
+            self._shown, self._since = state, time.time()
+            if state == "silent":
+                self.past.note("dead", "the process gives no sign of life")
+        silence = time.monotonic() - self._heard
+        if self._process is None or self._stop.is_set():
+            return
+        if self._state == "live" and silence > self._restart.hang_timeout:
+            self._end_hung(f"it had said nothing for {silence:.0f} s and was killed")
+        elif self._state == "starting" and silence > self._restart.start_timeout:
+            self._end_hung(f"it had not begun after {silence:.0f} s and was killed")
+
+    def _end_hung(self, why: str) -> None:
+        if not self._why_killed:
+            self._why_killed = why
+            assert self._process is not None
+            self._process.kill()
+
+    # ---- its life
+
+    def _set(self, state: str, message: str = "") -> None:
+        self._state, self._message = state, message
+
+    async def _keep_alive(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await before
+        try:
+            while await self._take_lease():
+                ended = await self._live()
+                if self._stop.is_set() or not await self._bury(*ended):
+                    break
+        except DerainError as error:
+            self._set("failed", str(error))
+            self.past.note("failed", str(error))
+            _log.error("%s: %s", self.config.id, redact(str(error)))
+        finally:
+            if self._stop.is_set():
+                self._set("stopped")
+                self.past.note("stopped", "on request")
+            if self._lease:
+                self._lease.drop()
+            self._status = None
+            self._stop.set()
+
+    async def _take_lease(self) -> bool:
+        """Wait until the stream is ours; False where it is to stop before."""
+        if self._lease is None or self._lease.descriptor is not None:
+            return not self._stop.is_set()
+        while not self._stop.is_set():
+            self._set("waiting", "This worker has as many streams as it may.")
+            if self._room():
+                if self._lease.take():
+                    return True
+                holder = self._lease.holder()
+                self._message = f"{holder.host} has it." if holder else "Another worker has it."
+            await self._pause(_LEASE_RETRY)
+        return False
+
+    async def _live(self) -> tuple[int, str]:
+        """One process, from its start to its end: its exit code and why it ended."""
+        self._launches += 1
+        self._status, self._why_killed = None, ""
+        self._heard = time.monotonic()
+        self._set("starting")
+        address = f"{self._address}-{self._launches}"
+        with (
+            self._context.socket(zmq.PULL) as inbox,
+            self._tracer.span("stream", {"stream": self.config.id, "launch": self._launches}) as span,
+        ):
+            inbox.linger = 0
+            inbox.bind(address)
+            order = make_order(self.config, status=address, preview=f"{address}p" if self.config.preview else "")
+            process = await StreamProcess.launch(
+                order, self._print, self._lease.descriptor if self._lease else None, self._command
+            )
+            self._process = process
+            listener = asyncio.create_task(self._listen(inbox))
+            code = await self._until_end(process)
+            await process.clear()
+            await asyncio.sleep(0)  # its last words may just have come
+            listener.cancel()
+            with suppress(asyncio.CancelledError):
+                await listener
+            while await inbox.poll(0):
+                self._take(await inbox.recv())
+            self._process = None
+            cause = self._why_killed or self._cause(code, process.last_line())
+            span.set_attribute("exit_code", code)
+            span.set_attribute("cause", redact(cause))
+        self.past.process_ended()
+        return code, cause
+
+    async def _until_end(self, process: StreamProcess) -> int:
+        """Wait for the end of the process, which may be asked for."""
+        ended = asyncio.create_task(process.wait())
+        asked = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({ended, asked}, return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        if not ended.done():
+            process.terminate()
+            await asyncio.wait({ended}, timeout=self.drain_seconds)
+        if not ended.done():
+            self.past.note("killed", f"it had not drained after {self.drain_seconds:g} s")
+            process.kill()
+        return await ended
+
+    async def _bury(self, code: int, cause: str) -> bool:
+        """A process has ended by itself: wait and say True to start another, False to leave it."""
+        if code == 0:
+            self._set("stopped", cause or "The source ended.")
+            self.past.note("ended", cause or "the source ended")
+            return False
+        if code == 2:  # what was asked for can't be meant; asking again changes nothing
+            self._set("failed", cause)
+            self.past.note("failed", cause)
+            _log.error("%s failed: %s", self.config.id, redact(cause))
+            return False
+        delay = self._pacing.delay(time.monotonic())
+        self.past.note("died", cause)
+        if delay is None:
+            text = f"It died {self._pacing.deaths()} times within {self._restart.window:g} s: {cause}"
+            self._set("failed", text)
+            self.past.note("failed", text)
+            _log.error("%s failed: %s", self.config.id, redact(text))
+            return False
+        _log.warning("%s died: %s; starting again in %.1f s", self.config.id, redact(cause), delay)
+        self.restarts += 1
+        self._next_start = time.monotonic() + delay
+        self._set("restarting", f"{cause[:1].upper()}{cause[1:].rstrip('.')}.")
+        await self._pause(delay)
+        return not self._stop.is_set()
+
+    def _cause(self, code: int, printed: str) -> str:
+        said = self._status.error if self._status and self._status.state in ("failed", "stopped") else None
+        if code < 0:
+            cause = f"the process was killed by {signal.Signals(-code).name}"
+            return cause + ("; the machine may be out of memory" if code == -signal.SIGKILL else "")
+        if said:
+            return said
+        return "" if code == 0 else f"the process ended with code {code}" + (f" ({printed})" if printed else "")
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+
+    async def _listen(self, inbox: zmq.asyncio.Socket) -> None:
+        while True:
+            self._take(await inbox.recv())
+
+    def _take(self, message: bytes) -> None:
+        try:
+            status = unpack_status(message)
+        except DerainError as error:
+            _log.error("%s: %s", self.config.id, error)
+            return
+        self._status, self._heard = status, time.monotonic()
+        if self._state == "starting":
+            self._set("live")
+        self.past.take(status)
+
+    def _print(self, line: str) -> None:
+        _log.info("%s: %s", self.config.id, redact(line))
