@@ -62,6 +62,11 @@ class Ranks:
             torch.distributed.barrier()
 
 
+def speaks_for_all() -> bool:
+    """Whether this process is the first of those that `torchrun` started, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def join(device: str) -> Iterator[Ranks]:
     """Takes this process's place among those that `torchrun` started. TrainingError for a device that is not there."""

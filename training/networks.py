@@ -30,7 +30,9 @@ def build_network(run: RunConfig, device: torch.device | str | None = None) -> S
         raise DataError(f"network: {error}") from error
     if start is not None:
         _begin_from(network, start, str(run.init))
-    return network.to(device or run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(device or run.device)
+    # The attention of the paper's network has 3-D convolutions, which know no such order.
+    return network.to(memory_format=torch.channels_last) if isinstance(network, StreamNet) else network  # type: ignore[call-overload]
 
 
 def _tuples(fields: dict[str, Any]) -> dict[str, Any]:

@@ -17,8 +17,9 @@ def train(
     """Train a network as a YAML file says. A run that was stopped goes on where it was.
 
     The run's folder gets last.pt (to go on from), average.safetensors (the averaged weights: give its path as --model)
-    and TensorBoard logs.
+    and TensorBoard logs. On several GPUs: torchrun --nproc-per-node 4 -m pipeline train RUN.yaml
     """
+    from training.distributed import speaks_for_all
     from training.run_config import read_run
     from training.train import WEIGHTS
     from training.train import train as train_run
@@ -29,4 +30,5 @@ def train(
         report=lambda line: typer.echo(line, err=True),
         stop_after=None if minutes is None else minutes * 60,
     )
-    typer.echo(str(run.path / WEIGHTS))
+    if speaks_for_all():
+        typer.echo(str(run.path / WEIGHTS))

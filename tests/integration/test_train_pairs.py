@@ -1,0 +1,197 @@
+"""`derain train` on pairs: the paper's network by epochs, streams on standing pictures and clips, several processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import esdnet
+from esdnet.network import ESDNet
+from esdnet.streaming import StreamNet
+from training.clips import ClipInfo, ClipWriter
+from training.errors import TrainingError
+from training.run_config import read_run
+from training.train import train
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+TINY_STREAM = {"dims": [4, 4, 4], "encoder_blocks": [0, 0, 1], "decoder_blocks": [0, 0]}
+TINY_ESDNET = {"kind": "esdnet", "dim": 4, "encoder_blocks": [1, 1, 1], "level3_decoder_blocks": 1,
+               "decoder_blocks": [1, 1], "time_steps": 2}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six pictures as Rain200 ships them, with bright columns for rain."""
+    root = tmp_path_factory.mktemp("rain200") / "train"
+    (root / "norain").mkdir(parents=True)
+    (root / "rain/X2").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(1, 7):
+        clean = cv2.resize(rng.integers(0, 200, (6, 8, 3), dtype=np.uint8), (64, 48), interpolation=cv2.INTER_CUBIC)
+        rainy = clean.copy()
+        rainy[:, rng.integers(0, 64, 8)] = 230
+        cv2.imwrite(str(root / f"norain/norain-{number}.png"), clean)
+        cv2.imwrite(str(root / f"rain/X2/norain-{number}x2.png"), rainy)
+    return root
+
+
+def run_file(folder: Path, **changes: object) -> Path:
+    run = {"name": "tiny", "seed": 5, "folder": str(folder / "runs"), "log_every": 1, **changes}
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(run))
+    return path
+
+
+def derain_train(run: Path, *options: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [sys.executable, *(launcher if processes > 1 else []), "-m", "pipeline.cli", "train", str(run), *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, env=ENVIRONMENT, check=False)
+
+
+def train_here(run: Path, stop_after: float | None = None) -> list[str]:
+    """The same in this process, for what needs none of its own: the lines reported."""
+    lines: list[str] = []
+    train(read_run(run), report=lines.append, stop_after=stop_after)
+    return lines
+
+
+def checkpoint(run: Path) -> dict:
+    return torch.load(run.parent / "runs/tiny/last.pt", weights_only=True)
+
+
+def same(one: dict, other: dict) -> bool:
+    return all(
+        torch.equal(tensor, other[part][name]) for part in ("weights", "state") for name, tensor in one[part].items()
+    )
+
+
+def test_the_papers_network_learns_by_epochs_and_resumes(pairs: Path, tmp_path: Path) -> None:
+    recipe = {
+        "network": TINY_ESDNET,
+        "data": {"pairs": [{"path": str(pairs)}], "crop": 32, "batch": 4},
+        "optim": {"epochs": 4, "warmup_epochs": 1, "lr": 1.0e-3, "min_lr": 1.0e-7, "clip_norm": None},
+        "loss": {"luma": 0, "chroma": 0, "ssim": 1},
+    }
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "broken").mkdir()
+    whole, broken = (run_file(tmp_path / name, **recipe) for name in ("whole", "broken"))
+    train_here(whole)
+    train_here(broken, stop_after=0.0)
+    assert checkpoint(broken)["step"] == 1
+    assert "tiny: goes on at step 1 of 6" in train_here(broken)  # 4 passes over 6 pictures, 4 at a time
+    assert same(checkpoint(whole), checkpoint(broken))
+    network = esdnet.load(tmp_path / "whole/runs/tiny/average.safetensors")
+    assert isinstance(network, ESDNet)
+    assert network.config.dim == 4
+    log = EventAccumulator(str(tmp_path / "whole/runs/tiny/tensorboard"), size_guidance={"scalars": 0}).Reload()
+    assert {"loss", "ssim", "psnr_y", "lr", "loader_share"} <= set(log.Tags()["scalars"])
+    assert [event.step for event in log.Scalars("loss")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_stream_on_pairs_logs_what_it_sees_and_what_its_neurons_do(pairs: Path, tmp_path: Path) -> None:
+    data = {"pairs": [{"path": str(pairs), "layout": "rain200"}], "crop": 32, "window": 2, "windows": 2, "batch": 2}
+    run = run_file(tmp_path, network=TINY_STREAM, data=data, optim={"steps": 25})
+    train_here(run)
+    log = EventAccumulator(str(tmp_path / "runs/tiny/tensorboard")).Reload()
+    tags = log.Tags()
+    assert {f"pictures/{side}" for side in ("rainy", "derained", "clean", "residual")} <= set(tags["images"])
+    assert {"firing/encoder3.0.first.lif", "spikes/down1.lif"} <= set(tags["scalars"])
+    histograms = set(tags["histograms"])
+    assert {"membrane/picture", "membrane/encoder3.0.first", "threshold/down1.lif"} <= histograms
+    assert {"leak/encoder3.0.first.lif", "tau/encoder3.0.first.lif"} <= histograms
+    rates = [event.value for event in log.Scalars("firing/down1.lif")]
+    assert len(rates) == 5 and all(0 <= rate <= 1 for rate in rates)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # three times two processes that import PyTorch
+def test_two_processes_train_one_network_and_resume(pairs: Path, tmp_path: Path) -> None:
+    recipe = {
+        "network": TINY_STREAM,
+        "data": {"pairs": [{"path": str(pairs)}], "crop": 32, "window": 2, "windows": 2, "batch": 2},
+        "optim": {"steps": 3, "accumulate": 2},
+    }
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "broken").mkdir()
+    whole, broken = (run_file(tmp_path / name, **recipe) for name in ("whole", "broken"))
+    done = derain_train(whole, processes=2)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("average.safetensors") == 1  # one process speaks for all
+    assert derain_train(broken, "--minutes", "0.00001", processes=2).returncode == 0
+    assert checkpoint(broken)["step"] == 1
+    resumed = derain_train(broken, processes=2)
+    assert resumed.returncode == 0, resumed.stderr
+    one, other = checkpoint(whole), checkpoint(broken)
+    assert one["step"] == other["step"] == 3
+    assert same(one, other)
+    assert all(len(tensor) == 8 for tensor in one["state"].values())  # 2 processes × 2 batches × 2 streams
+    with pytest.raises(TrainingError, match="begun with batches of 8, now 4"):
+        train_here(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_two_processes_share_the_pictures_of_a_batch(pairs: Path, tmp_path: Path) -> None:
+    data = {"pairs": [{"path": str(pairs)}], "crop": 32, "batch": 3}
+    run = run_file(tmp_path, network=TINY_ESDNET, data=data, optim={"epochs": 2})
+    done = derain_train(run, processes=2)
+    assert done.returncode == 0, done.stderr
+    assert checkpoint(run)["step"] == 2  # 2 × 3 patches a step, 6 pictures an epoch
+    assert checkpoint(run)["batch"] == 6
+
+
+@pytest.mark.timeout(300)
+def test_five_lines_and_one_command_train_on_ones_own_clips(tmp_path: Path) -> None:
+    clips = tmp_path / "holiday"
+    clips.mkdir()
+    info = ClipInfo(128, 112, Fraction(1, 25), Fraction(25), False, 1, 1)
+    chroma = np.full((56, 64), 120, np.uint8)
+    with ClipWriter(clips / "sea.mkv", info, codec="ffv1") as writer:
+        for number in range(6):
+            x, y = np.arange(128) + 3 * number, np.arange(112)[:, None]
+            writer.write(((90 + 30 * np.sin(x / 9) + 20 * np.cos(y / 7)).astype(np.uint8), chroma, chroma), number, 1)
+    run = tmp_path / "mine.yaml"
+    run.write_text("name: mine\ninit: stream-nano\ndata:\n  clips: [{path: holiday}]\noptim: {steps: 2}\n")
+    command = [sys.executable, "-m", "pipeline.cli", "train", "mine.yaml"]
+    root = Path(__file__).parents[2]
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    trained = esdnet.load(tmp_path / done.stdout.strip())
+    assert isinstance(trained, StreamNet)
+    assert trained.config == esdnet.load("stream-nano").config
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"precision": "float16"}, "precision: float16 is for GPUs"),
+        ({"device": "cuda:7"}, "device: cuda:7 asked for, card 7 of"),
+        ({"device": "abacus"}, "device: 'abacus' is none"),
+        ({"network": {"kind": "esdnet", "dim": -1}}, "network: dim of an ESDNet must be"),
+        ({"network": {"kind": "unet"}}, "network.kind is 'unet'"),
+        ({"network": {**TINY_STREAM}, "optim": {"epochs": 2}}, "optim.epochs counts passes over pictures"),
+        ({"network": TINY_ESDNET, "data": {"stills": [{"path": "/tmp"}]}}, "kind esdnet trains on pairs"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(pairs: Path, tmp_path: Path, changes: dict, says: str) -> None:
+    run = run_file(
+        tmp_path, **{"network": TINY_ESDNET, "data": {"pairs": [{"path": str(pairs)}], "crop": 32}, **changes}
+    )
+    with pytest.raises(TrainingError) as caught:
+        train(read_run(run), report=lambda line: None)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs").exists()
