@@ -23,7 +23,6 @@ import torch
 from torch import Tensor
 
 from esdnet.derainer import Derainer
-from esdnet.errors import ModelError
 from esdnet.runtimes import Runtime
 from esdnet.state import MembraneState
 
@@ -54,32 +53,32 @@ class BatchDerainer:
         model, runtime, threads: As for `Derainer`.
 
     Raises:
-        ModelError: The model or runtime cannot be used, or the model is one for pictures: it has no membranes, and
-            nothing to gain.
+        ModelError: The model or runtime cannot be used.
+
+    A network for single pictures has nothing to gain on its runtime: its lanes take turns.
     """
 
     def __init__(self, model: str = "stream", *, runtime: str = "auto", threads: int | None = None) -> None:
         self._first = Derainer(model, runtime=runtime, threads=threads)
-        if not hasattr(self._first, "_engine"):
-            raise ModelError(f"{model} is a network for single pictures; streams are batched with a streaming one")
         self.model, self.runtime = model, self._first.runtime
-        self._meeting = _Meeting(self._first._engine)
+        self._meeting = _Meeting(self._first._engine) if hasattr(self._first, "_engine") else None
         self._pool: ThreadPoolExecutor | None = None
 
     @property
     def steps(self) -> int:
-        """How many steps of the network have been taken, whatever the number of streams in each."""
-        return self._meeting.steps
+        """How many steps of a streaming network have been taken, whatever the number of streams in each."""
+        return self._meeting.steps if self._meeting else 0
 
     @property
     def stepped(self) -> int:
         """How many frames went through them."""
-        return self._meeting.stepped
+        return self._meeting.stepped if self._meeting else 0
 
     def open(self) -> Derainer:
         """A lane for one more stream, without membranes yet. Forget it when the stream ends; nothing need be closed."""
         lane = copy.copy(self._first)  # shares the network and its compiled forms
-        lane._engine = self._meeting
+        if self._meeting:
+            lane._engine = self._meeting
         lane.reset()
         return lane
 
@@ -88,8 +87,8 @@ class BatchDerainer:
 
         Lanes called outside `run` take their steps alone. Not for several threads at a time.
         """
-        if len(work) == 1:
-            return [_outcome(work[0])]
+        if len(work) == 1 or not self._meeting:
+            return [_outcome(one) for one in work]
         if self._pool is None or self._pool._max_workers < len(work):
             self.close()
             self._pool = ThreadPoolExecutor(max(len(work), 4), thread_name_prefix="lane")

@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from torch import Tensor
 
 from esdnet import Derainer
 from esdnet.batch import BatchDerainer
 from esdnet.checkpoint import save
 from esdnet.errors import ModelError
-from esdnet.models import load
 from esdnet.network import ESDNet, EsdnetConfig
+from esdnet.runtimes.eager import EagerRuntime
+from esdnet.state import MembraneState
 
 Planes = list[NDArray[np.uint8]]
 
@@ -89,45 +91,53 @@ def test_a_failing_or_resized_stream_leaves_the_others_alone() -> None:
     assert np.abs(out[0][0].astype(int) - reference(planes(0, 1))[0]).max() <= 1
 
 
-class _ByShape:
-    """Eager with a note of the shapes it was given, as a runtime that compiles for each of them."""
-
-    name, compiles_by_shape = "by-shape", True
-
-    def __init__(self) -> None:
-        from esdnet.runtimes import open_runtime
-        from esdnet.streaming import StreamNet
-
-        network = load("stream-nano")
-        assert isinstance(network, StreamNet)
-        self.real = open_runtime("eager", network)
-        self.shapes: list[int] = []
-
-    def initial_state(self, streams: int, height: int, width: int) -> object:
-        return self.real.initial_state(streams, height, width)
-
-    def step(self, frame: object, state: object) -> object:
-        self.shapes.append(frame.shape[0])  # type: ignore[attr-defined]
-        return self.real.step(frame, state)  # type: ignore[arg-type]
-
-
 def test_a_runtime_that_compiles_by_shape_sees_few_batch_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime = _ByShape()
-    monkeypatch.setattr("esdnet.derainer.open_runtime", lambda *_, **__: runtime)
-    batch = BatchDerainer("stream-nano")
+    shapes: list[int] = []
+
+    class ByShape(EagerRuntime):
+        compiles_by_shape = True
+
+        def step(self, frame: Tensor, state: MembraneState) -> tuple[Tensor, MembraneState]:
+            shapes.append(frame.shape[0])
+            return super().step(frame, state)
+
+    monkeypatch.setattr("esdnet.runtimes.eager.EagerRuntime", ByShape)
+    batch = BatchDerainer("stream-nano", runtime="eager")
     lanes = [batch.open() for _ in range(7)]
-    alone = Derainer("stream-nano", runtime="eager")
     for count in (7, 5, 3, 1):
         out = together(batch, lanes[:count], [planes(stream, 0) for stream in range(count)])
-        assert len(out) == count
-    assert runtime.shapes == [8, 8, 4, 1]
-    alone.reset()
-    assert out[0][0].shape == (48, 64)
+        assert [one[0].shape for one in out] == [(48, 64)] * count
+    assert shapes == [8, 8, 4, 1]
+    monkeypatch.undo()
+    alone = Derainer("stream-nano", runtime="eager")
+    for _ in range(3):
+        alone(planes(2, 0))
+    lanes[2](planes(2, 0))
+    assert lanes[2].state is not None and alone.state is not None  # the empty streams beside it left no trace
+    want = alone(planes(2, 0))
+    assert all(np.abs(a.astype(int) - b).max() <= 1 for a, b in zip(lanes[2](planes(2, 0)), want, strict=True))
 
 
-def test_a_network_for_pictures_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "picture.safetensors"
+def test_where_a_step_fails_only_the_stream_to_blame_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Picky(EagerRuntime):
+        def step(self, frame: Tensor, state: MembraneState) -> tuple[Tensor, MembraneState]:
+            if frame.amax() > 1.05:  # white beyond what the others show
+                raise RuntimeError("too bright")
+            return super().step(frame, state)
+
+    monkeypatch.setattr("esdnet.runtimes.eager.EagerRuntime", Picky)
+    batch = BatchDerainer("stream-nano", runtime="eager")
+    bright = planes(1, 0)
+    bright[0][:] = 255
+    out = batch.run([partial(batch.open(), frame) for frame in (planes(0, 0), bright, planes(2, 0))])
+    assert [isinstance(one, RuntimeError) for one in out] == [False, True, False]
+
+
+def test_networks_for_pictures_take_turns(tmp_path: Path) -> None:
     net = ESDNet(EsdnetConfig(dim=8, encoder_blocks=(1, 1, 1), level3_decoder_blocks=1, decoder_blocks=(1, 1)))
+    path = tmp_path / "picture.safetensors"
     save(net, path, {})
-    with pytest.raises(ModelError, match="single pictures"):
-        BatchDerainer(str(path))
+    batch, alone = BatchDerainer(str(path)), Derainer(str(path))
+    frames = [planes(stream, 0, 32, 32) for stream in range(2)]
+    for dry, frame in zip(together(batch, [batch.open(), batch.open()], frames), frames, strict=True):
+        assert all(np.array_equal(got, want) for got, want in zip(dry, alone(frame), strict=True))
