@@ -209,4 +209,4 @@ def _jpeg(picture: VideoFrame) -> bytes:
 def _raw(picture: VideoFrame) -> bytes:
     from pipeline.pixels import pack
 
-    return pack(picture).tobytes()
+    return pack(picture, full_range=False).tobytes()
