@@ -20,6 +20,7 @@ from pipeline.errors import DerainError, UsageError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("pipeline.commands.run:run", "Take the rain out of a video or a folder of pictures."),
+    "batch": ("pipeline.commands.batch:batch", "Take the rain out of a library of videos."),
     "compare": ("pipeline.commands.compare:compare", "Put two videos or pictures side by side, or split one screen."),
     "serve": ("pipeline.commands.serve:serve", "Derain many live streams, watched and shown on a web page."),
     "models": ("pipeline.commands.models:models", "List the models, or show the card of one."),
@@ -35,6 +36,7 @@ EXTRAS = {
     "openvino": "openvino",
     "torch_tensorrt": "tensorrt",
     "tensorrt": "tensorrt",
+    "ray": "ray",
     "starlette": "serve",
     "uvicorn": "serve",
     "prometheus_client": "serve",

@@ -65,7 +65,7 @@ class Supervisor:
                 sweep(self._job.destination)
                 if self._job.restore.save_rain:
                     sweep(self._job.restore.save_rain)
-        return self._result(time.monotonic() - began)
+        return result_of(self._job, self._reports, self._runtime, time.monotonic() - began)
 
     def _start(self, folder: str) -> None:
         first, second = f"ipc://{folder}/decoded", f"ipc://{folder}/derained"
@@ -86,7 +86,7 @@ class Supervisor:
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=None if _debugging() else log,
-                    env=_environment(),
+                    env=child_environment(),
                 )
             self._stages[name] = stage
             assert stage.stdin is not None
@@ -104,11 +104,11 @@ class Supervisor:
                 raise Interrupted
             self._look(front)
             if cause := next((f for f in self._failures if f.kind != "peer"), None):
-                raise _error(cause)
+                raise error_of(cause)
             if self._failures:
                 complained = complained or time.monotonic()
                 if time.monotonic() - complained > CAUSE_WAIT:
-                    raise _error(self._failures[0])
+                    raise error_of(self._failures[0])
 
     def _hear(self, front: zmq.Socket[bytes]) -> None:
         """Take in what the stages say, waiting for it a moment."""
@@ -170,36 +170,41 @@ class Supervisor:
                 stage.kill()
                 stage.wait()
 
-    def _result(self, seconds: float) -> JobResult:
-        reports = self._reports
-        frames = reports["encode"].frames
-        return JobResult(
-            status="done",
-            source=self._job.source,
-            destination=self._job.destination,
-            model=self._job.model,
-            runtime=self._runtime,
-            frames_in=reports["decode"].frames,
-            frames_out=frames,
-            damaged=reports["decode"].damaged,
-            lost=reports["decode"].lost,
-            resets=reports["derain"].resets,
-            fps=frames / seconds,
-            seconds=seconds,
-            stages={n: StageTimes(busy=r.busy, wait_in=r.wait_in, wait_out=r.wait_out) for n, r in reports.items()},
-            warnings=reports["decode"].warnings + reports["encode"].warnings,
-        )
+
+def result_of(job: Job, reports: dict[str, Report], runtime: str | None, seconds: float) -> JobResult:
+    """How a job went, from what its three stages report."""
+    frames = reports["encode"].frames
+    return JobResult(
+        status="done",
+        source=job.source,
+        destination=job.destination,
+        model=job.model,
+        runtime=runtime,
+        frames_in=reports["decode"].frames,
+        frames_out=frames,
+        damaged=reports["decode"].damaged,
+        lost=reports["decode"].lost,
+        resets=reports["derain"].resets,
+        fps=frames / seconds,
+        seconds=seconds,
+        stages={n: StageTimes(busy=r.busy, wait_in=r.wait_in, wait_out=r.wait_out) for n, r in reports.items()},
+        warnings=reports["decode"].warnings + reports["encode"].warnings,
+    )
 
 
-def _error(failure: Failure) -> DerainError:
+def error_of(failure: Failure) -> DerainError:
+    """What a stage's failure is to the caller. Its traceback is printed with --debug."""
     if failure.trace and _debugging():
         print(failure.trace, file=sys.stderr)
     return UsageError(failure.text) if failure.kind == "usage" else DerainError(failure.text)
 
 
-def _environment() -> dict[str, str]:
-    """Ours, with our import path. OpenMP's threads wait asleep unless the user says otherwise: spinning, they take the
-    cores from the codecs beside them (measured on two busy cores: 0.8 fps spinning, 5.6 asleep)."""
+def child_environment() -> dict[str, str]:
+    """Of a process of ours: our own environment, with our import path.
+
+    OpenMP's threads wait asleep unless the user says otherwise: spinning, they take the cores from the codecs beside
+    them (measured on two busy cores: 0.8 fps spinning, 5.6 asleep).
+    """
     path = os.pathsep.join(entry for entry in sys.path if entry)
     return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONPATH": path}
 

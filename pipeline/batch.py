@@ -1,0 +1,193 @@
+"""Many files, one after the other or several at a time, by workers that stay warm.
+
+A worker is a process that keeps its libraries and its network and carries jobs out in threads (`pipeline.in_threads`).
+A file that breaks its worker costs that file alone: a new worker goes on with the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import zmq
+
+from pipeline.batch_wire import BatchMessage, Done, Going, Idle, Order, Quit, pack, unpack
+from pipeline.job import Job, JobResult
+from pipeline.private_folder import private_folder
+from pipeline.sinks.temporary import sweep
+from pipeline.supervisor import child_environment
+
+_POLL_MS = 100
+_GRACE = 20.0
+"""Seconds that a worker has to give up its job before it is killed."""
+
+Stop = Callable[[], bool]
+
+
+class Watcher:
+    """What a batch tells while it runs; does nothing by itself."""
+
+    def started(self, job: Job) -> None:
+        """A worker has begun."""
+
+    def going(self, job: Job, frames: int, total: int | None) -> None:
+        """So many frames are written, of about so many."""
+
+    def done(self, result: JobResult) -> None:
+        """It has ended, one way or another."""
+
+
+class _Process:
+    """One worker and what it is doing."""
+
+    def __init__(self, address: str, name: str) -> None:
+        self.name = name
+        self.order: Order | None = None
+        self.idle = False
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "pipeline.batch_worker", address, name],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # only libraries print
+            stderr=None if os.environ.get("DERAIN_DEBUG", "0") not in ("", "0") else subprocess.DEVNULL,
+            env=child_environment(),
+        )
+
+
+class Batch:
+    """A context around the workers, which are started when there is something to do and kept until the end.
+
+    Args:
+        workers: How many at a time.
+        retries: How often a job whose worker died is tried again.
+        restart: Throw away what runs that were cut off have left.
+    """
+
+    def __init__(self, workers: int = 1, *, retries: int = 1, restart: bool = False) -> None:
+        self._most, self._retries, self._restart = workers, retries, restart
+        self._workers: dict[str, _Process] = {}
+        self._started = 0
+        self._folder = private_folder()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+
+    def __enter__(self) -> Self:
+        self._address = f"ipc://{self._folder.__enter__()}/batch"
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
+        self._socket.set_hwm(0)
+        self._socket.linger = 0
+        self._socket.bind(self._address)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._workers.values():
+            with suppress(zmq.ZMQError):
+                self._socket.send_multipart([worker.name.encode(), pack(Quit())])
+            worker.process.terminate()
+        for worker in self._workers.values():
+            try:
+                worker.process.wait(_GRACE)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+        self._socket.close()
+        self._context.term()
+        self._folder.__exit__(None, None, None)
+
+    def run(self, jobs: Iterable[Job], watch: Watcher, stop: Stop = lambda: False) -> list[JobResult]:
+        """Carry all jobs out; the results in the order in which they end. Where `stop` says so the rest is not begun.
+
+        Jobs that were not begun have no result.
+        """
+        waiting = deque(Order(number, job, self._restart) for number, job in enumerate(jobs))
+        tries = [0] * len(waiting)
+        results: list[JobResult] = []
+        asked = False
+        while waiting or self._busy():
+            if stop() and not asked:
+                asked = True
+                waiting.clear()
+                for worker in self._workers.values():
+                    worker.process.terminate()  # it gives its job up and says so
+            self._hand_out(waiting, watch)
+            for result in [*self._hear(watch), *self._mourn(waiting, tries, asked)]:
+                watch.done(result)
+                results.append(result)
+        return results
+
+    def _busy(self) -> list[_Process]:
+        return [worker for worker in self._workers.values() if worker.order]
+
+    def _hand_out(self, waiting: deque[Order], watch: Watcher) -> None:
+        for _ in range(min(self._most - len(self._workers), len(waiting))):
+            name = f"worker-{self._started}"
+            self._started += 1
+            self._workers[name] = _Process(self._address, name)
+        for worker in self._workers.values():
+            if waiting and worker.idle:
+                worker.idle, worker.order = False, waiting.popleft()
+                watch.started(worker.order.job)
+                self._socket.send_multipart([worker.name.encode(), pack(worker.order)])
+
+    def _hear(self, watch: Watcher) -> list[JobResult]:
+        """Take in what the workers say, waiting for it a moment."""
+        ended = []
+        timeout = _POLL_MS
+        while self._socket.poll(timeout):
+            name, data = self._socket.recv_multipart()
+            timeout = 0
+            worker = self._workers.get(name.decode())
+            if worker is None:
+                continue
+            message: BatchMessage = unpack(data)
+            match message:
+                case Idle():
+                    worker.idle = True
+                case Going(frames=frames, total=total) if worker.order:
+                    watch.going(worker.order.job, frames, total)
+                case Done(result=result):
+                    worker.order = None
+                    ended.append(result)
+                case _:
+                    pass
+        return ended
+
+    def _mourn(self, waiting: deque[Order], tries: list[int], asked: bool) -> list[JobResult]:
+        """Workers that have died: their job is tried again, or has failed."""
+        ended = []
+        for worker in [w for w in self._workers.values() if w.process.poll() is not None]:
+            if self._socket.poll(0):
+                break  # its last words come first
+            del self._workers[worker.name]
+            order = worker.order
+            if order is None:
+                continue
+            sweep(order.job.destination)
+            tries[order.number] += 1
+            if tries[order.number] <= self._retries and not asked:
+                waiting.appendleft(order)
+                continue
+            job = order.job
+            ended.append(
+                JobResult(
+                    status="interrupted" if asked else "failed",
+                    source=job.source,
+                    destination=job.destination,
+                    model=job.model,
+                    error=_how(worker.process.returncode, tries[order.number]),
+                )
+            )
+        return ended
+
+
+def _how(code: int, tries: int) -> str:
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    why = "; the machine may be out of memory" if code == -signal.SIGKILL else ""
+    return f"its worker {how}{why}" + (f" ({tries} tries)" if tries > 1 else "")

@@ -1,0 +1,58 @@
+"""How a batch went: a table of what failed for people, JSON for programs."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.errors import DerainError
+from pipeline.job import JobResult
+
+DONE, SKIPPED, FAILED, INTERRUPTED, PENDING = "done", "skipped", "failed", "interrupted", "not begun"
+
+
+class BatchReport(msgspec.Struct, kw_only=True):
+    """What `--report` writes."""
+
+    totals: dict[str, int]
+    frames: int
+    seconds: float  # of wall clock
+    files: list[JobResult]
+
+
+def report_of(results: list[JobResult], seconds: float) -> BatchReport:
+    counts = Counter(result.status for result in results)
+    return BatchReport(
+        totals={status: counts[status] for status in (DONE, SKIPPED, FAILED, INTERRUPTED, PENDING)},
+        frames=sum(result.frames_out - result.resumed for result in results),
+        seconds=seconds,
+        files=sorted(results, key=lambda result: result.source),
+    )
+
+
+def write_report(report: BatchReport, path: str) -> None:
+    """Replace `path` by the report. DerainError where that is not possible."""
+    part = f"{path}.part"
+    try:
+        with open(part, "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+        os.replace(part, path)
+    except OSError as error:
+        raise DerainError(f"--report {path}: cannot be written ({error.strerror})") from error
+
+
+def show(report: BatchReport, console: Console) -> None:
+    """The table of what failed and why, and a line that sums up."""
+    failed = [result for result in report.files if result.status == FAILED]
+    if failed:
+        table = Table("file", "why", title=f"{len(failed)} failed", title_justify="left", expand=True)
+        for result in failed:
+            why = (result.error or "").removeprefix(f"{result.source}: ")
+            table.add_row(result.source, why)
+        console.print(table, markup=False, highlight=False)
+    said = ", ".join(f"{count} {status}" for status, count in report.totals.items() if count) or "nothing to do"
+    console.print(f"{said}; {report.frames:,} frames in {report.seconds:.1f} s", markup=False, highlight=False)

@@ -1,0 +1,122 @@
+"""A worker of a batch: `python -m pipeline.batch_worker ADDRESS NAME`. It does one job after the other and stays warm.
+
+It ends when it is told to, at SIGTERM (giving up its job in an orderly way), and when its front has gone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import zmq
+
+from pipeline.batch_wire import BatchMessage, Done, Going, Idle, Order, pack, unpack
+from pipeline.errors import DerainError
+from pipeline.job import Job, JobResult, check_job
+from pipeline.offline import run_job
+from pipeline.supervisor import Interrupted
+from pipeline.wire import Message, Progress, Ready
+
+_POLL_MS = 200
+_PR_SET_PDEATHSIG = 1
+
+
+class Worker:
+    """Takes orders until there are none."""
+
+    def __init__(self, address: str, name: str) -> None:
+        self._parent = os.getppid()
+        self._stopped = False
+        self._front: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+        self._front.set_hwm(0)
+        self._front.setsockopt(zmq.LINGER, 1000)
+        self._front.setsockopt(zmq.IDENTITY, name.encode())
+        self._front.connect(address)
+
+    def stop(self, *_: object) -> None:
+        self._stopped = True
+
+    def stopped(self) -> bool:
+        return self._stopped or os.getppid() != self._parent
+
+    def work(self) -> None:
+        while not self.stopped():
+            self._say(Idle())
+            order = self._hear()
+            if not isinstance(order, Order):
+                return
+            self._say(Done(order.number, self._carried_out(order)))
+
+    def _hear(self) -> BatchMessage | None:
+        while not self.stopped():
+            if self._front.poll(_POLL_MS):
+                return unpack(self._front.recv())
+        return None
+
+    def _say(self, message: BatchMessage) -> None:
+        self._front.send(pack(message))
+
+    def _carried_out(self, order: Order) -> JobResult:
+        from pipeline.in_threads import in_threads
+
+        total: int | None = None
+
+        def watch(message: Message) -> None:
+            nonlocal total
+            match message:
+                case Ready(stage="decode", info=info) if info is not None:
+                    total = info.frames
+                case Progress(stage="encode", frames=frames):
+                    self._say(Going(order.number, frames, total))
+                case _:
+                    pass
+
+        job = order.job
+        failed = JobResult(status="failed", source=job.source, destination=job.destination, model=job.model)
+        try:
+            _make_folder(job)
+            check_job(job)
+            return run_job(job, watch, self.stopped, restart=order.restart, run=in_threads)
+        except Interrupted as stopped:
+            failed.status, failed.error = "interrupted", str(stopped) or "interrupted"
+        except (DerainError, OSError) as error:
+            failed.error = " ".join(str(error).split())
+        except Exception as error:  # one file's bug must not end the night's work
+            failed.error = f"internal error: {type(error).__name__}: {error}"
+        return failed
+
+
+def _make_folder(job: Job) -> None:
+    folder = os.path.dirname(os.path.abspath(job.destination))
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise DerainError(f"{folder}: cannot be made ({error.strerror})") from error
+
+
+def main() -> int:
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the front decides
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    worker = Worker(*sys.argv[1:3])
+    signal.signal(signal.SIGTERM, worker.stop)
+    try:
+        worker.work()
+    finally:
+        zmq.Context.instance().destroy(linger=1000)
+    if os.getppid() != worker._parent:
+        with suppress(OSError):
+            folder = Path(sys.argv[1].removeprefix("ipc://")).parent
+            from pipeline.private_folder import remove
+
+            remove(str(folder))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
