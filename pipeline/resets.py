@@ -35,11 +35,15 @@ class ResetPolicy:
 
             self._cuts = SceneCut()
 
-    def reason(self, frame: Frame) -> str | None:
-        """Why to reset before this frame: "start", "size_change", "pts_jump" or "scene_cut"; None: it goes on."""
+    def reason(self, frame: Frame, known: str = "") -> str | None:
+        """Why to reset before this frame: "start", "size_change", "pts_jump" or "scene_cut"; None: it goes on.
+
+        `known` is a reason the caller knows of, such as "restart"; it goes before those found here.
+        """
         cut = self._cuts is not None and self._cuts.is_cut(frame)
         before, self._before = self._before, frame.header
-        found = "start" if before is None else self._break(before, frame.header) or ("scene_cut" if cut else None)
+        found = known or ("start" if before is None else self._break(before, frame.header))
+        found = found or ("scene_cut" if cut else None)
         if found:
             self.counts[found] += 1
         return found

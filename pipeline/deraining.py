@@ -1,0 +1,69 @@
+"""What is done to the frames of one stream: shown to the network, restored, membranes reset where that is due.
+
+The same for a stream that has a derain stage to itself (`pipeline.derain`) and for one of many (`pipeline.batcher`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from pipeline.frame import Frame, StreamInfo
+from pipeline.job import Job
+from pipeline.resets import ResetPolicy
+from pipeline.restore import Planes, Restorer
+
+if TYPE_CHECKING:
+    from esdnet import Derainer
+
+
+class Deraining:
+    """Takes the rain out of the frames of one stream, in order.
+
+    Args:
+        info: The stream.
+        job: How: of its settings those of the network and of what is restored.
+        network: Gives the stream's `n`-th network, with membranes of its own. A field of interlaced video has one each.
+    """
+
+    def __init__(self, info: StreamInfo, job: Job, network: Callable[[int], Derainer]) -> None:
+        self._job, self._network = job, network
+        self._networks: list[Derainer] = [network(0)]
+        self._resets = ResetPolicy(info, scene_cuts=job.scene_cuts)
+        self._forced = ""
+        self.restorer = Restorer(info, job.restore)
+
+    @property
+    def resets(self) -> dict[str, int]:
+        """How often the membranes were zeroed so far, by reason."""
+        return dict(self._resets.counts)
+
+    def forget(self, reason: str) -> None:
+        """The next frame does not go on from those before: zero the membranes, and count `reason` for it."""
+        self._forced = reason
+
+    def __call__(self, frame: Frame) -> Frame:
+        """The derained frame, with the same header but for `reset`. ModelError where the network cannot take it."""
+        views = self.restorer.views(frame)
+        while len(self._networks) < len(views):
+            self._networks.append(self._network(len(self._networks)))
+        if reason := self._resets.reason(views[0], self._forced):
+            frame.header = msgspec.structs.replace(frame.header, reset=reason)
+            for network in self._networks:
+                network.reset()
+        self._forced = ""
+        times = self._job.restore.still_steps if self.restorer.info.stills else 1
+        pairs = zip(views, self._networks, strict=False)
+        dry = [_shown(view, network, self.restorer.full_range, times) for view, network in pairs]
+        return self.restorer.restored(frame, views, dry)
+
+
+def _shown(view: Frame, network: Derainer, full_range: bool, times: int) -> Planes:
+    """What the network makes of a view; a picture that stands alone it is shown several times."""
+    planes = view.planes()
+    for _ in range(times):
+        out = network(planes if len(planes) == 3 else planes[0], full_range)
+    return [out] if isinstance(out, np.ndarray) else list(out)
