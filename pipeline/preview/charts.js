@@ -1,6 +1,6 @@
 // Small charts of the last five minutes, drawn by hand: lines for latencies, stacked bars for drops.
 const SPAN = 300; // seconds
-const LEFT = 44;
+const LEFT = 52;
 const BOTTOM = 20;
 const TOP = 8;
 

@@ -77,6 +77,7 @@ export class Picture {
     const video = document.createElement("video");
     video.muted = video.playsInline = true;
     let seen = performance.now();
+    let decoded = 0;
     let failed = "";
     connection.ontrack = (event) => {
       video.srcObject = event.streams[0] ?? new MediaStream([event.track]);
@@ -87,11 +88,15 @@ export class Picture {
     };
     const take = () => {
       if (!current() || this.connection !== connection) return;
-      seen = performance.now();
-      this.say("WebRTC");
-      const half = Math.floor(video.videoHeight / 2);
-      this.use({ before: video, after: video, below: half }, video.videoWidth, half);
-      video.requestVideoFrameCallback(take);
+      const { totalVideoFrames } = video.getVideoPlaybackQuality();
+      if (totalVideoFrames !== decoded && video.videoHeight) {
+        decoded = totalVideoFrames;
+        seen = performance.now();
+        this.say("WebRTC");
+        const half = Math.floor(video.videoHeight / 2);
+        this.use({ before: video, after: video, below: half }, video.videoWidth, half);
+      }
+      requestAnimationFrame(take);
     };
     try {
       connection.addTransceiver("video", { direction: "recvonly" });
@@ -99,8 +104,7 @@ export class Picture {
       await gathered(connection);
       const { sdp, type } = connection.localDescription;
       await connection.setRemoteDescription(await ask("POST", `api/streams/${id}/webrtc`, { sdp, type }));
-      if (!video.requestVideoFrameCallback) throw new Error("this browser does not tell of video frames");
-      video.requestVideoFrameCallback(take);
+      requestAnimationFrame(take); // a video outside the page gets no requestVideoFrameCallback
       while (current() && !failed) {
         if (performance.now() - seen > PATIENCE && document.visibilityState === "visible") throw new Error("no picture");
         await new Promise((done) => setTimeout(done, 250));

@@ -1,8 +1,8 @@
 """A lease: one stream belongs to one worker, however many `derain serve` read the same file.
 
 A lease is a file `STREAM.lease` in a folder that all workers see, with an exclusive lock (flock) on it. The kernel
-drops the lock when the last process that holds it is gone, so a worker that is killed gives its streams back by itself, and
-nobody has to guess from a clock whether it still lives. The stream's own process holds the lock too (it inherits the
+drops the lock when the last process that holds it is gone, so a worker that is killed gives its streams back by itself,
+and nobody has to guess from a clock whether it still lives. The stream's own process holds the lock too (it inherits the
 descriptor): after a `kill -9` of the worker nobody else can start the stream while the old one still writes.
 
 Between hosts the folder must be on a file system whose locks hold across them: NFS version 4 does (Linux turns flock

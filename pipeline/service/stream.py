@@ -82,7 +82,7 @@ class Stream:
 
     @property
     def state(self) -> str:
-        """starting, running, lost (the source), silent, restarting, failed, waiting (for a lease), stopping, stopped."""
+        """What is shown: a word of `metrics.STATES`. lost: the source; silent: the process; waiting: for the lease."""
         if self._state != "live":
             return self._state
         if time.monotonic() - self._heard > SILENT_AFTER:
