@@ -17,32 +17,35 @@ from torch import Tensor, nn
 from esdnet.colour import grey_to_packed, packed_to_rgb, rgb_to_packed, rgb_to_yuv, yuv_to_rgb
 from esdnet.errors import ModelError
 from esdnet.models import load
+from esdnet.plane_step import MULTIPLE, packed_size, pad
 from esdnet.planes import FULL, LIMITED, code_scale, pack, unpack
-from esdnet.runtimes import open_runtime
+from esdnet.runtimes import PlaneRuntime, PlaneStream, choose_runtime
 from esdnet.state import MembraneState
-from esdnet.streaming import STRIDE, StreamNet
+from esdnet.streaming import StreamNet
 
 Plane = NDArray[np.uint8]
 Frame = Plane | Sequence[Plane]
 """Three planes Y (H, W), U, V ((H+1)//2, (W+1)//2); or (H, W, 3) RGB; or (H, W) grey; all uint8."""
 
-_MULTIPLE = 2 * STRIDE
-
 
 class Derainer:
     """Derains one stream of frames with a named model, safetensors or an authors' `.pth`.
 
-    ``runtime`` is "auto" or a name of `esdnet.runtimes`; ``threads`` the CPU threads of the network (None: PyTorch's
-    choice). ModelError for an unknown model or runtime, or weights that cannot be used.
+    ``runtime`` is "auto" or a name of `esdnet.runtimes`; ``threads`` the CPU threads of the network (None: the
+    runtime's choice). ModelError for an unknown model or runtime, or weights that cannot be used.
+
+    ``runtime`` then says which was taken, ``note`` what its user should know about that (one line, or empty).
     """
 
     def __init__(self, model: str = "stream", *, runtime: str = "auto", threads: int | None = None) -> None:
         self.model = model
+        self.note = ""
         network = load(model)
         self._streaming = isinstance(network, StreamNet)
         if isinstance(network, StreamNet):
-            self._engine = open_runtime(runtime, network, threads=threads)
-            self.runtime = self._engine.name
+            choice = choose_runtime(runtime, network, threads=threads)
+            self._engine = choice.runtime
+            self.runtime, self.note = self._engine.name, choice.note
         else:
             if runtime not in ("auto", "eager"):
                 raise ModelError(f"picture networks run on eager only, not {runtime!r}")
@@ -50,22 +53,28 @@ class Derainer:
                 torch.set_num_threads(threads)
             self._pictures: nn.Module = network
             self.runtime = "eager"
+        # The membranes are in one of two places: here, or inside the runtime's stream while it is the one in use.
         self._state: MembraneState | None = None
+        self._stream: PlaneStream | None = None
+        self._stream_kind: tuple[int, int, bool] | None = None
+        self._in_stream = False
         self._size: tuple[int, int] | None = None
 
     @property
     def state(self) -> MembraneState | None:
         """The membranes after the last frame; None before the first and for picture networks."""
+        if self._in_stream and self._stream is not None:
+            return self._stream.take_state()
         return self._state
 
     @state.setter
     def state(self, state: MembraneState | None) -> None:
-        self._state = state
+        self._state, self._in_stream = state, False
         self._size = None
 
     def reset(self) -> None:
         """Forget the past: the next frame is treated as the first."""
-        self._state, self._size = None, None
+        self.state = None
 
     def __call__(self, frame: Frame, full_range: bool = False) -> Frame:
         """The derained frame, of the same kind and size. `full_range` says how to read three planes (else limited);
@@ -85,10 +94,12 @@ class Derainer:
             raise ModelError(f"planes do not fit: Y {planes[0].shape} needs uint8 U and V of {chroma}")
         if not self._streaming:
             return self._planes_as_picture(planes, full_range)
-        padded_height, padded_width = (-(-side // _MULTIPLE) * _MULTIPLE for side in (height, width))
+        if isinstance(self._engine, PlaneRuntime):
+            return self._in_runtime(self._engine, planes, full_range)
+        padded_height, padded_width = (-(-side // MULTIPLE) * MULTIPLE for side in (height, width))
         y, u, v = (_tensor(plane) for plane in planes)
-        y = _pad(y, padded_height, padded_width)
-        u, v = (_pad(c, padded_height // 2, padded_width // 2) for c in (u, v))
+        y = pad(y, padded_height, padded_width)
+        u, v = (pad(c, padded_height // 2, padded_width // 2) for c in (u, v))
         codes = pack(y, u, v).float()
         scale, offset = code_scale(FULL if full_range else LIMITED, codes)
         derained = self._step((codes - offset) / scale)
@@ -102,7 +113,7 @@ class Derainer:
         if not self._streaming:
             derained = self._picture(picture)
         else:
-            padded = _pad(picture, *(-(-side // _MULTIPLE) * _MULTIPLE for side in (height, width)))
+            padded = pad(picture, *(-(-side // MULTIPLE) * MULTIPLE for side in (height, width)))
             packed = rgb_to_packed(padded)
             removed = packed_to_rgb(packed - self._step(packed))[..., :height, :width]
             derained = picture - removed
@@ -115,7 +126,7 @@ class Derainer:
         if not self._streaming:
             derained = self._picture(picture.expand(-1, 3, -1, -1)).mean(1, keepdim=True)
         else:
-            padded = _pad(picture, *(-(-side // _MULTIPLE) * _MULTIPLE for side in (height, width)))
+            padded = pad(picture, *(-(-side // MULTIPLE) * MULTIPLE for side in (height, width)))
             derained = unpack(self._step(grey_to_packed(padded)))[0]
         return _array(torch.round(derained * 255).clamp_(0, 255).to(torch.uint8), height, width)
 
@@ -128,7 +139,7 @@ class Derainer:
         rgb = yuv_to_rgb(yuv)
         removed = rgb_to_yuv(rgb - self._picture(rgb))
         y = y - removed[:, :1] * codes.luma
-        even = _pad(removed[:, 1:], height + height % 2, width + width % 2)
+        even = pad(removed[:, 1:], height + height % 2, width + width % 2)
         small = F.avg_pool2d(even, 2) * codes.chroma
         out = [y, u - small[:, :1], v - small[:, 1:]]
         return [_array(torch.round(c).clamp_(0, 255).to(torch.uint8), *c.shape[-2:]) for c in out]
@@ -140,15 +151,34 @@ class Derainer:
 
     def _step(self, packed: Tensor) -> Tensor:
         height, width = (int(side) for side in packed.shape[-2:])
-        if self._state is None or (self._size is not None and self._size != (height, width)):
-            self._state = self._engine.initial_state(1, height, width)
-        elif self._size is None:
+        self._fit(height, width)
+        past = self.state or self._engine.initial_state(1, height, width)
+        derained, self._state = self._engine.step(packed, past)
+        self._in_stream = False
+        return derained
+
+    def _in_runtime(self, engine: PlaneRuntime, planes: list[Plane], full_range: bool) -> list[Plane]:
+        height, width = planes[0].shape
+        packed = packed_size(height, width)
+        self._fit(*packed)
+        if self._stream is None or self._stream_kind != (height, width, full_range):
+            self._state, self._in_stream = self.state, False
+            self._stream = engine.open_stream(height, width, full_range=full_range)
+            self._stream_kind = (height, width, full_range)
+        if not self._in_stream:
+            self._stream.put_state(self._state or self._engine.initial_state(1, *packed))
+            self._state, self._in_stream = None, True
+        return self._stream.step(planes)
+
+    def _fit(self, height: int, width: int) -> None:
+        """Forgets the past where it is of another size; ModelError where a state put in is."""
+        if self._size is not None and self._size != (height, width):
+            self._state, self._in_stream = None, False
+        elif self._size is None and self._state is not None:
             expected = self._engine.initial_state(1, height, width)
             if [(n, expected[n].shape) for n in expected] != [(n, self._state[n].shape) for n in self._state]:
                 raise ModelError("the state put in is of another network or frame size")
         self._size = (height, width)
-        derained, self._state = self._engine.step(packed, self._state)
-        return derained
 
 
 def _tensor(plane: Plane) -> Tensor:
@@ -159,14 +189,3 @@ def _tensor(plane: Plane) -> Tensor:
 def _array(plane: Tensor, height: int, width: int) -> Plane:
     array: Plane = np.ascontiguousarray(plane[0, 0, :height, :width].numpy())
     return array
-
-
-def _pad(plane: Tensor, height: int, width: int) -> Tensor:
-    """Grown at the bottom and the right by reflection; by repetition where the plane is too small to reflect."""
-    down, right = height - plane.shape[-2], width - plane.shape[-1]
-    if not (down or right):
-        return plane
-    mode = "reflect" if down < plane.shape[-2] and right < plane.shape[-1] else "replicate"
-    if plane.dtype == torch.uint8:
-        return F.pad(plane.float(), (0, right, 0, down), mode=mode).to(torch.uint8)
-    return F.pad(plane, (0, right, 0, down), mode=mode)

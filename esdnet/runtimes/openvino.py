@@ -1,0 +1,220 @@
+"""OpenVINO on the CPU: the step compiled for one frame size at a time, the fastest way on a processor here.
+
+Measured against ONNX Runtime, torch.compile and eager on the shipped models: `docs/benchmarks.md`. OpenVINO's own
+stateful variables (ReadValue/Assign) were measured too and are no quicker than two sets of state tensors used in turn,
+whose memory is bound once; the sets keep the step a pure function.
+
+Arithmetic is float32 whatever the processor offers, so that every machine gives the same picture to within rounding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import sys
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from esdnet.errors import ModelError
+from esdnet.fold import fold_batch_norm
+from esdnet.plane_step import PlaneStep, packed_size
+from esdnet.planes import CHANNELS, FULL, LIMITED
+from esdnet.runtimes import graph_cache
+from esdnet.runtimes.runtime import Plane, RuntimeMissing
+from esdnet.state import MembraneState
+from esdnet.streaming import StreamNet
+
+KEPT_SHAPES = 4
+"""Compiled graphs kept in memory at a time; a stream keeps its own alive."""
+_DEVICE = "CPU"
+_log = logging.getLogger(__name__)
+
+
+def import_openvino() -> Any:
+    """The package, with its telemetry left out: importing it reports to Google Analytics unless that is absent.
+
+    RuntimeMissing where it is not installed or broken.
+    """
+    try:
+        if "openvino" not in sys.modules:
+            sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # "not to be imported"
+        import openvino
+    except ImportError as error:
+        if error.name == "openvino":
+            raise RuntimeMissing("OpenVINO is not installed", "pip install 'derain[openvino]'") from error
+        raise RuntimeMissing(
+            f"OpenVINO cannot be imported ({error})", "pip install --force-reinstall 'derain[openvino]'"
+        ) from error
+    return openvino
+
+
+class OpenvinoRuntime:
+    """Runs on the CPU with `threads` threads, None: one a core. RuntimeMissing where the package is not there."""
+
+    name = "openvino"
+
+    def __init__(self, network: StreamNet, *, threads: int | None = None) -> None:
+        self._openvino = import_openvino()
+        self._core = self._openvino.Core()
+        if _DEVICE not in self._core.available_devices:
+            raise RuntimeMissing("OpenVINO has no plugin for this processor")
+        self._network = fold_batch_norm(network).float()
+        self._settings: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+            "INFERENCE_PRECISION_HINT": "f32",
+            # The codecs work on the same cores; a pinned thread would wait for the one it is pinned to.
+            "ENABLE_CPU_PINNING": False,
+        }
+        if threads is not None:
+            self._settings["INFERENCE_NUM_THREADS"] = threads
+        self._compiled: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        self._made_from = ""
+
+    def initial_state(self, streams: int, height: int, width: int) -> MembraneState:
+        return self._network.initial_state(streams, height, width)
+
+    def step(self, frame: Tensor, state: MembraneState) -> tuple[Tensor, MembraneState]:
+        streams, _, height, width = frame.shape
+        given = state.tensors()
+        expected = self._network.initial_state(streams, height, width, device="meta")
+        if state.names != expected.names or [t.shape for t in given] != [t.shape for t in expected.tensors()]:
+            raise ModelError("the state is of another network, frame size or number of streams than the frames")
+        request = self._request(
+            ("packed", streams, height, width), lambda: (self._network, (torch.rand(streams, CHANNELS, height, width),))
+        )
+        inputs = [tensor.detach().float().contiguous().numpy() for tensor in (frame, *given)]
+        outputs = [np.empty(array.shape, np.float32) for array in inputs]
+        for index, array in enumerate(inputs):
+            request.set_input_tensor(index, self._tensor(array))
+        for index, array in enumerate(outputs):
+            request.set_output_tensor(index, self._tensor(array))
+        request.infer()
+        derained, *kept = (torch.from_numpy(array) for array in outputs)
+        return derained, state.with_tensors(kept)
+
+    def open_stream(self, height: int, width: int, *, full_range: bool) -> _Stream:
+        """A stream of 8-bit planes; see `PlaneRuntime`."""
+        compiled = self._compile(
+            ("planes", height, width, full_range),
+            lambda: (
+                PlaneStep(self._network, height, width, FULL if full_range else LIMITED).eval(),
+                tuple(torch.zeros(1, 1, *shape, dtype=torch.uint8) for shape in _plane_shapes(height, width)),
+            ),
+        )
+        return _Stream(self, compiled, height, width)
+
+    def _tensor(self, array: np.ndarray[Any, Any]) -> Any:
+        """OpenVINO's view of an array's memory. A read-only one is copied: OpenVINO takes no promise not to write."""
+        return self._openvino.Tensor(array if array.flags.writeable else array.copy(), shared_memory=True)
+
+    def _request(self, key: tuple[Any, ...], make: Callable[[], tuple[nn.Module, tuple[Tensor, ...]]]) -> Any:
+        return self._compile(key, make).create_infer_request()
+
+    def _compile(self, key: tuple[Any, ...], make: Callable[[], tuple[nn.Module, tuple[Tensor, ...]]]) -> Any:
+        """The compiled graph called `key`: from memory, from the disk, or made from the module and its frame inputs."""
+        if key in self._compiled:
+            self._compiled.move_to_end(key)
+            return self._compiled[key]
+        name = graph_cache.key_of(self._fingerprint(), key)
+        compiled = self._import(graph_cache.read(self.name, name))
+        if compiled is None:
+            _log.info("openvino: compiling %s for %s", type(self._network).__name__, key)
+            module, frames = make()
+            compiled = self._convert(module, frames, key)
+            graph_cache.write(self.name, name, compiled.export_model().getvalue())
+        self._compiled[key] = compiled
+        while len(self._compiled) > KEPT_SHAPES:
+            self._compiled.popitem(last=False)
+        return compiled
+
+    def _import(self, data: bytes | None) -> Any:
+        if data is None:
+            return None
+        try:
+            return self._core.import_model(io.BytesIO(data), _DEVICE, self._settings)
+        except RuntimeError as error:  # of a version whose number does not tell it apart
+            _log.info("openvino: a cached graph is not usable: %s", error)
+            return None
+
+    def _convert(self, module: nn.Module, frames: tuple[Tensor, ...], key: tuple[Any, ...]) -> Any:
+        if len(frames) == 1:
+            streams, height, width = frames[0].shape[0], *frames[0].shape[-2:]
+        else:
+            streams, (height, width) = 1, packed_size(*frames[0].shape[-2:])
+        example = (*frames, *self._network.initial_state(streams, height, width).tensors())
+        try:
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the tracer's, of sizes that become constants: they are meant to
+                model = self._openvino.convert_model(
+                    module, example_input=example, input=[tuple(tensor.shape) for tensor in example]
+                )
+            return self._core.compile_model(model, _DEVICE, self._settings)
+        except Exception as error:  # whatever a converter raises, the user's way on is the same
+            raise ModelError(
+                f"OpenVINO cannot compile this network for {key}: {next(iter(str(error).splitlines()), '')}; "
+                "use --runtime eager"
+            ) from error
+
+    def _fingerprint(self) -> str:
+        """What a compiled graph depends on, but its shape."""
+        if not self._made_from:
+            digest = hashlib.sha256(repr(self._network.config).encode())
+            for name, tensor in self._network.state_dict().items():
+                digest.update(name.encode() + tensor.numpy().tobytes())
+            processor = self._core.get_property(_DEVICE, "FULL_DEVICE_NAME")
+            able = self._core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+            versions = (self._openvino.get_version(), torch.__version__, graph_cache.code_fingerprint())
+            self._made_from = graph_cache.key_of(
+                digest.hexdigest(), *versions, processor, able, sorted(self._settings.items())
+            )
+        return self._made_from
+
+
+class _Stream:
+    """Two sets of membranes used in turn: one request reads the first and writes the second, the other the reverse."""
+
+    def __init__(self, runtime: OpenvinoRuntime, compiled: Any, height: int, width: int) -> None:
+        self._runtime = runtime
+        self._zero = runtime.initial_state(1, *packed_size(height, width))
+        self._shapes = _plane_shapes(height, width)
+        self._sets = [[np.zeros(t.shape, np.float32) for t in self._zero.tensors()] for _ in range(2)]
+        self._planes = [np.empty((1, 1, *shape), np.uint8) for shape in self._shapes]
+        self._requests = [compiled.create_infer_request() for _ in range(2)]
+        for turn, request in enumerate(self._requests):
+            held: list[np.ndarray[Any, Any]] = [*self._planes, *self._sets[turn]]
+            for index, array in enumerate(held):
+                request.set_input_tensor(index, runtime._tensor(array))
+            for index, array in enumerate(self._sets[1 - turn], start=len(self._planes)):
+                request.set_output_tensor(index, runtime._tensor(array))
+        self._turn = 0
+
+    def step(self, planes: Sequence[Plane]) -> list[Plane]:
+        request = self._requests[self._turn]
+        for held, plane in zip(self._planes, planes, strict=True):
+            held[0, 0] = plane
+        derained = [np.empty((1, 1, *shape), np.uint8) for shape in self._shapes]
+        for index, array in enumerate(derained):
+            request.set_output_tensor(index, self._runtime._tensor(array))
+        request.infer()
+        self._turn = 1 - self._turn
+        return [array[0, 0] for array in derained]
+
+    def take_state(self) -> MembraneState:
+        return self._zero.with_tensors([torch.from_numpy(array.copy()) for array in self._sets[self._turn]])
+
+    def put_state(self, state: MembraneState) -> None:
+        for array, tensor in zip(self._sets[self._turn], state.tensors(), strict=True):
+            array[...] = tensor.numpy()
+
+
+def _plane_shapes(height: int, width: int) -> list[tuple[int, int]]:
+    chroma = ((height + 1) // 2, (width + 1) // 2)
+    return [(height, width), chroma, chroma]
