@@ -1,0 +1,65 @@
+"""The downstream end of a link (`pipeline.link`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import zmq
+
+from pipeline.endpoint import Endpoint, bytes_of
+from pipeline.errors import DerainError
+from pipeline.frame import Frame, StreamInfo
+from pipeline.wire import PROTOCOL, Credit, End, EndAck, FrameMsg, Hello, Welcome
+
+FRAMES_IN_FLIGHT = 4
+BYTES_IN_FLIGHT = 64 << 20
+"""Five 4K frames of 4:2:0. A single larger frame may still travel, alone."""
+
+
+class Receiver(Endpoint):
+    """The downstream end: `accept`, then iterate over `frames`, then `acknowledge` when all is done with."""
+
+    end: End | None = None
+    """What the sender said at the end, once `frames` has run out."""
+    count = 0
+    """How many frames have come."""
+
+    def accept(self, timeout: float | None = None) -> StreamInfo:
+        """Wait for a sender and hear what it sends. DerainError after `timeout` seconds."""
+        match self._receive(timeout):
+            case None:
+                raise DerainError(f"the {self.stage} stage heard nothing of the {self.peer} stage for {timeout:g} s")
+            case Hello(protocol, info), None:
+                self._same_protocol(protocol)
+                return info
+            case message, _:
+                raise self._confused(f"a {type(message).__name__} instead of a hello")
+
+    def frames(self, in_flight: int = FRAMES_IN_FLIGHT, bytes_in_flight: int = BYTES_IN_FLIGHT) -> Iterator[Frame]:
+        """The frames in order, each until the next is asked for: only then is its credit given back."""
+        self._post(Welcome(PROTOCOL, in_flight, bytes_in_flight))
+        while True:
+            match self._receive(None):
+                case FrameMsg(header), zmq.Frame() as part:
+                    if header.index != self.count:
+                        raise self._confused(f"frame {header.index} where {self.count} was due")
+                    pixels = np.frombuffer(part.buffer, np.uint8)  # keeps the part alive
+                    if pixels.nbytes != bytes_of(header):
+                        raise self._confused(f"{pixels.nbytes} bytes of pixels with {header}")
+                    self.count += 1
+                    yield Frame(header, pixels)
+                    self._post(Credit(1, pixels.nbytes))
+                case End() as end, None:
+                    if end.frames != self.count:
+                        raise self._confused(f"the end after {end.frames} frames, with {self.count} of them here")
+                    self.end = end
+                    return
+                case message, _:
+                    raise self._confused(f"an unexpected {type(message).__name__}")
+
+    def acknowledge(self) -> None:
+        """Tell the sender that all its frames are where they belong. Only after `frames` has run out."""
+        if self.end is None:
+            raise RuntimeError("acknowledge() before the end of the stream")
+        self._post(EndAck(self.count))
