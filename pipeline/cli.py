@@ -33,6 +33,8 @@ EXTRAS = {
     "skimage": "training",
     "matplotlib": "training",
     "PIL": "training",
+    "torchmetrics": "lpips",
+    "torchvision": "lpips",
     "openvino": "openvino",
     "torch_tensorrt": "tensorrt",
     "tensorrt": "tensorrt",

@@ -1,13 +1,14 @@
-"""How near a derained frame is to the clean one: PSNR and SSIM on luma, PSNR on RGB, and flicker.
+"""How near a derained frame is to the clean one: PSNR and SSIM on luma and on RGB, flicker, LPIPS where installed.
 
 As the paper (ESDNet, IJCAI 2024) and the deraining literature measure: luma is BT.601's 16..235 from 8-bit RGB; PSNR
 against a peak of 255; SSIM (Wang et al., "Image quality assessment", 2004) with a Gaussian window of sigma 1.5 cut off
 at 3.5 sigma, population covariances, K1 = 0.01, K2 = 0.03, and the mean over all pixels but a border of 5. Agrees with
-scikit-image's `structural_similarity` of these settings.
+scikit-image's `structural_similarity` of these settings. SSIM on RGB is the mean over the three colours.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cv2
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 
 RGB = NDArray[np.uint8]
 Luma = NDArray[np.float64]
+Perceptual = Callable[[RGB, RGB], float]
+"""A distance of two pictures as people see it (`training.perceptual`)."""
 
 _WEIGHTS = np.array([65.481, 128.553, 24.966]) / 255.0
 _SIGMA, _RADIUS = 1.5, 5
@@ -67,7 +70,10 @@ class Scores:
     psnr_y: list[float] = field(default_factory=list)
     ssim_y: list[float] = field(default_factory=list)
     psnr_rgb: list[float] = field(default_factory=list)
+    ssim_rgb: list[float] = field(default_factory=list)
     flicker: list[float] = field(default_factory=list)
+    lpips: list[float] = field(default_factory=list)
+    perceptual: Perceptual | None = None
     _before: Luma | None = None
 
     def add(self, image: RGB, reference: RGB) -> None:
@@ -78,20 +84,26 @@ class Scores:
         self.psnr_y.append(psnr(image_y, reference_y))
         self.ssim_y.append(ssim(image_y, reference_y))
         self.psnr_rgb.append(psnr(image, reference))
+        colours = [(image[..., c].astype(np.float64), reference[..., c].astype(np.float64)) for c in range(3)]
+        self.ssim_rgb.append(float(np.mean([ssim(a, b) for a, b in colours])))
+        if self.perceptual is not None:
+            self.lpips.append(self.perceptual(image, reference))
         error = image_y - reference_y
         if self._before is not None:
             self.flicker.append(float(np.mean(np.abs(error - self._before))))
         self._before = error
 
     def means(self) -> dict[str, float | None]:
-        """Averages over the frames by name; ValueError where there was no frame."""
+        """Averages over the frames by name (None where there is none); ValueError where there was no frame."""
         if not self.psnr_y:
             raise ValueError("no frame was scored")
         return {
             "psnr_y": float(np.mean(self.psnr_y)),
             "ssim_y": float(np.mean(self.ssim_y)),
             "psnr_rgb": float(np.mean(self.psnr_rgb)),
+            "ssim_rgb": float(np.mean(self.ssim_rgb)),
             "flicker": float(np.mean(self.flicker)) if self.flicker else None,
+            "lpips": float(np.mean(self.lpips)) if self.lpips else None,
         }
 
 

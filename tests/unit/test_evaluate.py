@@ -11,7 +11,7 @@ import pytest
 
 from training.clips import ClipInfo, ClipWriter
 from training.errors import TrainingError
-from training.evaluate import evaluate_pair
+from training.evaluation import evaluate_pair
 from training.pairs import Pair
 
 
