@@ -101,13 +101,13 @@ def check_job(job: Job) -> None:
         raise DerainError(f"{job.destination}: there is no folder {folder}; make it first")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise DerainError(f"{job.destination}: no right to write into {folder}; choose another place")
-    _check_model(job.model)
+    check_model(job.model)
     check_restore(job.restore, job.destination, job.encode.overwrite)
     if job.model == IDENTITY and job.restore.save_rain:
         raise UsageError(f"--save-rain: --model {IDENTITY} removes nothing; name a network")
 
 
-def _check_model(model: str) -> None:
+def check_model(model: str) -> None:
     """Names and paths only: weights are read where they are used."""
     if model == IDENTITY:
         return
