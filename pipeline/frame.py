@@ -47,6 +47,7 @@ class StreamInfo(msgspec.Struct, frozen=True, kw_only=True):
     mastering_display: tuple[int, ...] | None = None  # AVMasteringDisplayMetadata as 20 int32, see `pipeline.hdr`
     content_light: tuple[int, int] | None = None  # MaxCLL and MaxFALL, in cd/m²
     stills: bool = False  # frames are pictures that have nothing to do with each other
+    sound: bool = False  # live: sound goes beside the frames
 
 
 class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):

@@ -69,7 +69,7 @@ class PreviewFeed:
         self._number = 0
         self._wanted: dict[bytes, int] = {}
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.XPUB)
-        self._socket.linger = 0
+        self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.set_hwm(_WAITING)
         self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)  # says so too where one of two readers leaves
         try:
@@ -160,9 +160,9 @@ class PreviewReader:
 
     def __init__(self, url: str, kind: PreviewKind = "jpeg") -> None:
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
-        self._socket.linger = 0
+        self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.set_hwm(_WAITING)
-        self._socket.reconnect_ivl = 100
+        self._socket.setsockopt(zmq.RECONNECT_IVL, 100)
         self._socket.connect(url)
         self._socket.subscribe(kind.encode())
 

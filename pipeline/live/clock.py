@@ -1,0 +1,67 @@
+"""One clock for all that goes out, however often the source starts anew.
+
+The output clock counts from the start of the stream. As long as a source goes on, its own timestamps say how much time
+passes: they are evener than the moments at which frames arrive. Where they stop to mean anything (a new connection, a
+jump) the clock is set by the moment of arrival, and time goes on from there. It never runs backwards.
+"""
+
+from __future__ import annotations
+
+from pipeline.live.messages import TICKS
+
+JUMP = 1.0
+"""Seconds: source timestamps that go back, or ahead by more than this beyond the time that passed, are a jump."""
+
+
+class SourceClock:
+    """Maps the timestamps of one source to the output clock.
+
+    Args:
+        epoch: Monotonic seconds that are 0 on the output clock.
+    """
+
+    def __init__(self, epoch: float) -> None:
+        self._epoch = epoch
+        self._offset: float | None = None  # output seconds minus source seconds
+        self._source = 0.0
+        self._arrived = 0.0
+        self._last: int | None = None
+        self.jumps = 0
+        """How often the source's own timestamps jumped."""
+
+    def restart(self) -> None:
+        """What comes next has nothing to do with the timestamps before."""
+        self._offset = None
+
+    def video(self, seconds: float | None, arrived: float) -> tuple[int, bool]:
+        """Where a frame lies.
+
+        Args:
+            seconds: Its timestamp in the source; None where it has none.
+            arrived: When it was read, in monotonic seconds.
+
+        Returns:
+            Ticks of the output clock, above those of the frame before; and whether the source jumped there.
+        """
+        now = arrived - self._epoch
+        jumped = False
+        if seconds is None:
+            seconds = now if self._offset is None else now - self._offset
+        if self._offset is not None:
+            step, passed = seconds - self._source, arrived - self._arrived
+            jumped = step < 0 or step > passed + JUMP
+            self.jumps += jumped
+        if self._offset is None or jumped:
+            earliest = now if self._last is None else max(now, (self._last + 1) / TICKS)
+            self._offset = earliest - seconds
+        self._source, self._arrived = seconds, arrived
+        ticks = round((seconds + self._offset) * TICKS)
+        if self._last is not None:
+            ticks = max(ticks, self._last + 1)
+        self._last = ticks
+        return ticks, jumped
+
+    def sound(self, seconds: float) -> int | None:
+        """Where sound lies that has this timestamp in the source; None before the first frame, whose place is not
+        known then."""
+        return None if self._offset is None else round((seconds + self._offset) * TICKS)

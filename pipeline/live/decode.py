@@ -1,0 +1,98 @@
+"""Decode of a live stream: the newest frame of the source to the next stage, as soon as that has room for one.
+
+A thread reads (`pipeline.live.reader`); this is the main thread, which sends, and watches the other. Where reading
+hangs in a library that can't be interrupted (a camera's driver, a pipe) the process ends with `HUNG`, and the front
+starts another.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pipeline.frame import Frame, FrameHeader
+from pipeline.live.links import Downstream
+from pipeline.live.reader import Read, Reader
+from pipeline.live.stage import LiveStage
+from pipeline.pixels import carried_format, pack
+
+HUNG = 75
+"""Exit code of a decode stage whose reading hangs."""
+_SLICE = 0.05
+
+
+def run(stage: LiveStage) -> None:
+    """Read until asked to stop, or until a source that has an end is at it.
+
+    Raises:
+        DerainError: The source can't be read, and nobody wants to wait for it.
+    """
+    reader = Reader(stage)
+    next_stage = Downstream(stage.told.address("decoded"), "decode", "derain", stage.orphaned)
+    reader.start()
+    waiting: Read | None = None
+    while not stage.stopping.is_set():
+        if waiting is None:  # to learn the stream's colours; from then on room is asked for first
+            waiting = reader.box.take(_SLICE)
+        if waiting is not None and next_stage.room(waiting.info, _SLICE):
+            waiting = _newest(reader, waiting, stage)
+            _send(next_stage, waiting, reader.break_before(waiting), stage)
+            waiting = None
+        stage.counters["dropped_overload"] = reader.box.dropped + stage.counters.get("dropped_newer", 0)
+        if reader.ended.is_set() and waiting is None and not len(reader.box):
+            break
+        _watch(reader, stage)
+    if reader.failure is not None:
+        raise reader.failure
+    left = ([waiting] if waiting else []) + _rest(reader)
+    stage.count("dropped_stop", len(left))
+    stage.texts["state"] = "ending"
+    next_stage.finish()
+    stage.counters["dropped_overload"] = reader.box.dropped + stage.counters.get("dropped_newer", 0)
+
+
+def _newest(reader: Reader, waiting: Read, stage: LiveStage) -> Read:
+    """What to send now: the newest there is, unless those before it are to be passed on too."""
+    if stage.order.on_overload == "passthrough":
+        return waiting
+    while (newer := reader.box.take(0)) is not None:
+        stage.count("dropped_newer")
+        waiting = newer
+    return waiting
+
+
+def _rest(reader: Reader) -> list[Read]:
+    left = []
+    while (read := reader.box.take(0)) is not None:
+        left.append(read)
+    return left
+
+
+def _send(next_stage: Downstream, read: Read, reset: str, stage: LiveStage) -> None:
+    began = time.monotonic()
+    frame = read.frame
+    header = FrameHeader(
+        index=0,  # each link counts its own
+        pts=read.pts,
+        width=frame.width,
+        height=frame.height,
+        pixel_format=carried_format(frame.format.name),
+        interlaced=frame.interlaced_frame,
+        reset=reset,
+        read_at=read.read_at,
+    )
+    pixels = pack(frame, read.info.color_range == 2)
+    stage.busy(time.monotonic() - began)
+    next_stage.send(read.info, Frame(header, pixels))
+    stage.count("sent")
+    stage.gauges["queue_bytes"] = float(pixels.nbytes)
+
+
+def _watch(reader: Reader, stage: LiveStage) -> None:
+    if reader.is_alive() and time.monotonic() - reader.seen > reader.limit:
+        stage.texts["lost"] = stage.texts.get("lost") or "stalled"
+        stage.texts["error"] = "reading hangs; the process that reads is replaced"
+        stage.end()
+        stage.report()
+        time.sleep(0.1)  # the report goes out in another thread
+        os._exit(HUNG)

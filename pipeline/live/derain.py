@@ -1,0 +1,155 @@
+"""Derain of a live stream: every frame that comes, or where the network is too slow, what `on_overload` says."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.errors import DerainError
+from pipeline.frame import Frame, StreamInfo, fraction
+from pipeline.job import IDENTITY
+from pipeline.live.links import Downstream, Upstream
+from pipeline.live.overload import Governor, enlarged, shrunk
+from pipeline.live.reader import QUEUE
+from pipeline.live.stage import LiveStage
+from pipeline.preview_feed import PreviewFeed
+from pipeline.resets import ResetPolicy
+from pipeline.restore import Restorer
+from pipeline.restore_options import RestoreOptions
+
+if TYPE_CHECKING:
+    from esdnet import Derainer
+    from esdnet.firing_probe import FiringProbe
+
+LATE = 1.5
+"""Intervals between frames after which a frame is too old to be derained, where such frames are passed on."""
+_USUAL_RATE = 25.0
+
+
+def run(stage: LiveStage) -> None:
+    """Derain what comes down the link until it ends.
+
+    Raises:
+        DerainError: The network can't be loaded, or the preview not bound.
+    """
+    order = stage.order
+    work = _Work(stage)
+    in_flight = QUEUE if order.on_overload == "passthrough" else 1
+    before = Upstream(stage.told.address("decoded"), "derain", "decode", in_flight, stage.stopped)
+    behind = Downstream(stage.told.address("derained"), "derain", "encode", stage.stopped)
+    for info, frame in before.frames():
+        behind.send(info, work.derained(info, frame))
+    if behind.finish():
+        before.acknowledge()
+    work.close()
+
+
+class _Work:
+    """The networks of one stream (two where it is interlaced), their resets, and what is measured of them."""
+
+    def __init__(self, stage: LiveStage) -> None:
+        order = stage.order
+        self._stage, self._order = stage, order
+        self._networks: list[Derainer] = []
+        self._info: StreamInfo | None = None
+        self._restorer: Restorer | None = None
+        self._resets: ResetPolicy | None = None
+        self._governor = Governor(time.monotonic)
+        self._probe: FiringProbe | None = None
+        self._preview = PreviewFeed(order.preview, order.preview_width, order.preview_fps) if order.preview else None
+        self._interval = 1 / _USUAL_RATE
+        stage.texts["runtime"] = "none"
+        if order.model != IDENTITY:
+            self._network(0)
+            self._probe = self._made_probe()
+
+    def derained(self, info: StreamInfo, frame: Frame) -> Frame:
+        """The frame as it goes on, with the same header."""
+        stage, began = self._stage, time.monotonic()
+        self._new_stream(info, frame)
+        late = began - frame.header.read_at > LATE * self._interval
+        passed = self._order.model == IDENTITY or (self._order.on_overload == "passthrough" and late)
+        if passed:
+            made = frame
+            stage.count("passed", self._order.model != IDENTITY)
+        else:
+            made = self._shown(frame)
+        if self._preview is not None and (kinds := self._preview.wanted()):
+            self._preview.show(frame, made, info, kinds, derained=not passed)
+        stage.count("frames")
+        stage.busy(time.monotonic() - began)
+        return made
+
+    def close(self) -> None:
+        if self._preview is not None:
+            self._preview.close()
+
+    def _new_stream(self, info: StreamInfo, frame: Frame) -> None:
+        if self._resets is None:
+            self._resets = ResetPolicy(info, scene_cuts=self._order.scene_cuts)
+        if info != self._info:
+            self._info, self._restorer = info, Restorer(info, RestoreOptions())
+            rate = float(fraction(info.average_rate)) if info.average_rate else _USUAL_RATE
+            self._interval = 1 / rate
+
+    def _shown(self, frame: Frame) -> Frame:
+        assert self._restorer is not None
+        assert self._resets is not None
+        views = self._restorer.views(frame)
+        if reason := self._resets.reason(views[0], frame.header.reset):
+            self._forget(reason)
+        scale = self._governor.scale
+        began = time.monotonic()
+        dry = []
+        for number, view in enumerate(views):
+            small = shrunk(view, scale)
+            out = self._run(self._network(number), small)
+            dry.append(enlarged(view, small, out) if scale < 1 else out)
+        took = time.monotonic() - began
+        self._stage.gauges["network_seconds"] = took
+        if self._order.on_overload == "downscale" and self._governor.note(took, self._interval):
+            self._stage.gauges["scale"] = self._governor.scale
+            self._forget("overload_scale")
+        if self._probe is not None and self._probe.show(views[0].planes(), self._restorer.full_range):
+            self._stage.gauges["firing_rate"] = self._probe.rate or 0.0
+        return self._restorer.restored(frame, views, dry)
+
+    def _forget(self, reason: str) -> None:
+        for network in self._networks:
+            network.reset()
+        self._stage.count(f"reset_{reason}")
+        self._stage.resets.append((time.time(), reason))
+
+    def _run(self, network: Derainer, view: Frame) -> list[Any]:
+        assert self._restorer is not None
+        planes = view.planes()
+        out = network(planes if len(planes) == 3 else planes[0], self._restorer.full_range)
+        return [out] if isinstance(out, np.ndarray) else list(out)
+
+    def _made_probe(self) -> FiringProbe | None:
+        from esdnet.errors import ModelError
+        from esdnet.firing_probe import FiringProbe
+
+        try:
+            return FiringProbe(self._order.model)
+        except ModelError:  # a picture network: it has no rate from frame to frame, and none is reported
+            return None
+
+    def _network(self, number: int) -> Derainer:
+        from esdnet import Derainer
+        from esdnet.errors import ModelError
+
+        order = self._order
+        while len(self._networks) <= number:
+            try:
+                network = Derainer(
+                    order.model, runtime=order.runtime, threads=order.threads or len(os.sched_getaffinity(0))
+                )
+            except ModelError as error:
+                raise DerainError(str(error)) from error
+            self._networks.append(network)
+            self._stage.texts["runtime"] = network.runtime
+        return self._networks[number]

@@ -1,0 +1,181 @@
+"""Encode of a live stream: frames and sound to packets, on one clock that goes on while the source is away."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections import deque
+
+import msgspec
+import zmq
+
+from pipeline.errors import DerainError
+from pipeline.frame import Frame, StreamInfo, fraction
+from pipeline.link import Stopped
+from pipeline.live import notice
+from pipeline.live.encoder import LiveEncoder, even_size
+from pipeline.live.fan import Fan
+from pipeline.live.links import Upstream
+from pipeline.live.messages import TICKS, Sound, unpack
+from pipeline.live.stage import LiveStage
+
+FILL_AFTER = 1.0
+"""Seconds without a frame after which the last one is shown again, so that receivers don't give up."""
+NOTICE_AFTER = 2.0
+"""Seconds after which that is told in the picture."""
+FILL_RATE = 5
+"""Such frames a second."""
+_SLICE = 0.05
+_IN_FLIGHT = 2
+_SOUND_WAITING = 200
+
+
+class _Inbox(threading.Thread):
+    """Takes frames from the link, in a thread of its own so that the main one can act while none come."""
+
+    def __init__(self, stage: LiveStage) -> None:
+        super().__init__(daemon=True, name="inbox")
+        self.frames: queue.Queue[tuple[StreamInfo, Frame]] = queue.Queue(_IN_FLIGHT)
+        self.ended = threading.Event()
+        self.closed = threading.Event()
+        """To be set when all is encoded: only then the end is acknowledged."""
+        self.failure: BaseException | None = None
+        self._stage = stage
+
+    def run(self) -> None:
+        stage = self._stage
+        link = Upstream(stage.told.address("derained"), "encode", "derain", _IN_FLIGHT, stage.stopped)
+        try:
+            for item in link.frames():
+                while not stage.stopped():
+                    with contextlib.suppress(queue.Full):
+                        self.frames.put(item, timeout=_SLICE)
+                        break
+            self.ended.set()
+            if self.closed.wait(10.0):
+                link.acknowledge()
+        except Stopped:
+            pass
+        except BaseException as error:
+            self.failure = error
+        finally:
+            self.ended.set()
+
+
+def run(stage: LiveStage) -> None:
+    """Encode until the stream ends, or the stage is asked to stop; either way everything is closed.
+
+    Raises:
+        DerainError: The encoder can't be opened.
+    """
+    work = _Work(stage)
+    inbox = _Inbox(stage)
+    inbox.start()
+    while not stage.stopped():
+        try:
+            info, frame = inbox.frames.get(timeout=_SLICE)
+        except queue.Empty:
+            if inbox.ended.is_set():
+                break
+            work.hear()
+            work.fill()
+            continue
+        work.hear()
+        work.show(info, frame)
+    if inbox.failure is not None:
+        raise inbox.failure
+    work.close()
+    inbox.closed.set()
+    inbox.join(2.0)
+
+
+class _Work:
+    """The encoder of one stream, opened by its first frame, and what is shown when none come."""
+
+    def __init__(self, stage: LiveStage) -> None:
+        self._stage, self._order = stage, stage.order
+        self._fan = Fan(stage)
+        self._encoder: LiveEncoder | None = None
+        self._last: Frame | None = None
+        self._last_info: StreamInfo | None = None
+        self._last_at = 0.0
+        self._filled_at = 0.0
+        self._early: deque[tuple[int, bytes]] = deque(maxlen=_SOUND_WAITING)
+        self._shift = 0  # ticks by which source frames are moved so that they come after what filled a gap
+        self._pts = -1
+        self._sound: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PULL)
+        self._sound.setsockopt(zmq.RCVHWM, _SOUND_WAITING)
+        self._sound.setsockopt(zmq.LINGER, 0)
+        self._sound.bind(stage.told.address("sound"))
+
+    def show(self, info: StreamInfo, frame: Frame) -> None:
+        """Encode a frame of the source."""
+        began = time.monotonic()
+        pts = frame.header.pts + self._shift
+        if pts <= self._pts:
+            self._shift += self._pts + 1 - pts
+            pts = self._pts + 1
+        self._last, self._last_info, self._last_at = notice.at(frame, pts), info, began
+        self._encode(self._last, info)
+        now = time.monotonic()
+        if frame.header.read_at:
+            self._stage.ages.append(now - frame.header.read_at)
+        self._stage.count("written")
+        self._stage.busy(now - began)
+
+    def hear(self) -> None:
+        """Take in the sound that has come."""
+        while True:
+            try:
+                head, samples = self._sound.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            message = unpack(head)
+            if not isinstance(message, Sound):
+                raise DerainError("the encode stage got something else than sound from the decode stage")
+            if self._encoder is None:
+                self._early.append((message.pts, samples))
+            else:
+                self._fan.send(self._encoder.sound(message.pts + self._shift, samples))
+
+    def fill(self) -> None:
+        """Show the last frame again, or a slate, where the source has been away for a while."""
+        now = time.monotonic()
+        away = now - self._last_at
+        if self._last is None or self._last_info is None or away < FILL_AFTER or self._order.on_loss == "stop":
+            return
+        if now - self._filled_at < 1 / FILL_RATE:
+            return
+        self._filled_at = now
+        pts = max(self._pts + 1, round((now - self._stage.told.epoch) * TICKS) + self._shift)
+        shown = self._last
+        if away >= NOTICE_AFTER:
+            slate = self._order.on_loss == "slate"
+            shown = notice.slate(shown, away) if slate else notice.frozen(shown, away, noticed=True)
+        self._encode(notice.at(shown, pts), self._last_info)
+        self._stage.count("filled")
+
+    def close(self) -> None:
+        """Flush, and have the outputs close."""
+        if self._encoder is not None:
+            self._fan.send(self._encoder.flush())
+        self._fan.close()
+        self._sound.close()
+
+    def _encode(self, frame: Frame, info: StreamInfo) -> None:
+        if self._encoder is None:
+            told = self._stage.told.info
+            began = told or even_size(info)
+            self._encoder = LiveEncoder(began, self._order)
+            self._stage.info = began
+            for pts, samples in self._early:
+                self._fan.send(self._encoder.sound(pts, samples))
+            self._early.clear()
+        interval = 1 / float(fraction(info.average_rate or (25, 1)))
+        header = msgspec.structs.replace(frame.header, duration=round(interval * TICKS))
+        self._fan.send(self._encoder.picture(Frame(header, frame.pixels), info))
+        self._pts = frame.header.pts
+        for text in self._encoder.warnings:
+            self._stage.warn(text)

@@ -1,0 +1,102 @@
+"""One output of a live stream: takes packets from the encoder and writes them where they go, and tries again.
+
+It runs in a process of its own, where it may hang without anybody else noticing but the front, which replaces it.
+"""
+
+from __future__ import annotations
+
+import time
+
+import zmq
+
+from pipeline.errors import DerainError
+from pipeline.live.backoff import Backoff
+from pipeline.live.messages import Close, Coded, unpack
+from pipeline.live.stage import LiveStage
+from pipeline.sinks.live import live_destination
+from pipeline.sinks.live_muxer import LiveMuxer
+from pipeline.sinks.virtual_camera import VirtualCamera
+
+_SLICE_MS = 100
+_WAITING = 16
+"""Packets that wait here; more wait at the encoder, which then leaves some out."""
+
+
+def run(stage: LiveStage) -> None:
+    """Write until told to close, or asked to stop."""
+    work = _Work(stage)
+    source: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PULL)
+    source.setsockopt(zmq.RCVHWM, _WAITING)
+    source.setsockopt(zmq.LINGER, 0)
+    source.setsockopt(zmq.RECONNECT_IVL, 20)
+    source.connect(stage.told.address(f"out{stage.told.output}"))
+    while not stage.stopped():
+        if not source.poll(_SLICE_MS):
+            continue
+        parts = source.recv_multipart()
+        message = unpack(parts[0])
+        if isinstance(message, Close):
+            break
+        if not isinstance(message, Coded):
+            raise DerainError("an output got something else than packets from the encode stage")
+        work.take(message, parts[1], parts[2] if len(parts) > 2 else b"")
+    work.close()
+    source.close()
+
+
+class _Work:
+    """The destination, and when to try it again."""
+
+    def __init__(self, stage: LiveStage) -> None:
+        self._stage, order = stage, stage.order
+        destination = live_destination(
+            order.destinations[stage.told.output],
+            overwrite=True,  # the front has looked; meanwhile it may be a part of this recording
+            encoder="",
+            sound=False,
+        )
+        self._to: LiveMuxer | VirtualCamera = (
+            VirtualCamera(destination.address)
+            if destination.kind == "camera"
+            else LiveMuxer(
+                destination,
+                stdout=stage.told.stdout,
+                segment_time=order.segment_time,
+                keep=order.keep_segments,
+                overwrite=order.overwrite and not stage.told.number,
+            )
+        )
+        self._backoff = Backoff(0.5, 8.0)
+        self._next = 0.0
+        stage.texts["output"] = "waiting: no picture yet"
+
+    def take(self, coded: Coded, data: bytes, codecs: bytes) -> None:
+        """Write a packet, or leave it out where the destination is away."""
+        began = time.monotonic()
+        try:
+            if not self._to.is_open:
+                if not codecs or began < self._next:
+                    self._stage.count("dropped", coded.stream == 0)
+                    return
+                self._to.open(coded, codecs)
+                self._backoff.reset()
+                self._stage.texts["output"] = "open"
+                self._stage.count("opened")
+            self._to.write(coded, data, codecs)
+            self._stage.count("packets", coded.stream == 0)
+            self._stage.counters["left_out"] = self._to.left_out
+        except DerainError as error:
+            self._to.abandon()
+            self._next = time.monotonic() + self._backoff.next()
+            self._stage.texts["output"] = f"waiting: {error}"
+            self._stage.texts["error"] = str(error)
+            self._stage.count("dropped", coded.stream == 0)
+        self._stage.busy(time.monotonic() - began)
+
+    def close(self) -> None:
+        try:
+            self._to.close()
+        except DerainError as error:
+            self._stage.texts["error"] = str(error)
+            self._stage.warn(str(error))
+        self._stage.texts["output"] = "closed"

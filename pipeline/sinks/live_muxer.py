@@ -1,0 +1,207 @@
+"""Writes coded packets of a live stream into one file or connection at a time."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from pipeline.errors import DerainError
+from pipeline.live.messages import TICKS, Coded
+from pipeline.redact import redact, scrub
+from pipeline.sinks.live import LiveDestination
+
+if TYPE_CHECKING:
+    from av.container import InputContainer, OutputContainer
+    from av.stream import Stream
+
+CONNECT_TIMEOUT = 5.0
+HLS_ENTRIES = 10
+_OPTIONS = {
+    "mp4": {"movflags": "frag_keyframe+empty_moov+default_base_moof"},  # playable whenever it is cut off
+    "matroska": {"cluster_time_limit": "1000", "flush_packets": "1"},
+    "webm": {"cluster_time_limit": "1000", "flush_packets": "1"},
+    "mpegts": {"flush_packets": "1"},
+    "flv": {"flvflags": "no_duration_filesize", "flush_packets": "1"},
+    "rtsp": {"rtsp_transport": "tcp", "timeout": "5000000"},
+}
+
+
+class LiveMuxer:
+    """One destination of a stream, open or not.
+
+    `open` with the packet of a keyframe, then `write` each packet. Timestamps begin at 0 with each opening; HLS alone
+    goes on. A rolling recording changes files at the keyframe after `segment_time` seconds.
+
+    Args:
+        destination: Where to.
+        stdout: File descriptor for "-".
+        segment_time: Seconds of a rolling segment.
+        keep: Rolling segments that are kept; 0: all.
+        overwrite: Whether the first file may replace one that is there.
+    """
+
+    def __init__(
+        self, destination: LiveDestination, *, stdout: int, segment_time: float, keep: int, overwrite: bool
+    ) -> None:
+        self.destination = destination
+        self._stdout, self._segment, self._keep = stdout, round(segment_time * TICKS), keep
+        self._overwrite = overwrite
+        self._output: OutputContainer | None = None
+        self._template: InputContainer | None = None
+        self._streams: list[Stream] = []
+        self._started = 0
+        self._last: list[int] = []
+        self.codecs = 0
+        """Of what is open (`Coded.codecs`)."""
+        self.left_out = 0
+        """Packets whose timestamps did not rise."""
+
+    @property
+    def is_open(self) -> bool:
+        return self._output is not None
+
+    def open(self, coded: Coded, codecs: bytes) -> None:
+        """Open the destination.
+
+        Args:
+            coded: A keyframe of the video, which the stream begins with.
+            codecs: What came with it.
+
+        Raises:
+            DerainError: It can't be opened.
+        """
+        import av
+
+        self.close()
+        if self.destination.host:
+            self._knock()
+        template = self._template = av.open(io.BytesIO(codecs), "r", format="nut")
+        with self._writing():
+            self._output = av.open(
+                self._target(), "w", format=self.destination.muxer, container_options=self._options()
+            )
+            self._streams = [self._output.add_stream_from_template(stream) for stream in template.streams]
+            self._output.start_encoding()
+        self._started, self.codecs = coded.dts, coded.codecs
+        self._last = [-1] * len(self._streams)
+        if self.destination.kind == "rolling" and self._keep:
+            self._drop_old()
+
+    def write(self, coded: Coded, data: bytes, codecs: bytes) -> None:
+        """Write a packet; with the next file, where it is time for one.
+
+        Raises:
+            DerainError: It can't be written. What is open is closed.
+        """
+        import av
+
+        due = self.destination.kind == "rolling" and coded.dts - self._started >= self._segment
+        if codecs and (due or coded.codecs != self.codecs):
+            self.open(coded, codecs)
+        if self._output is None or coded.stream >= len(self._streams):
+            return
+        start = 0 if self.destination.kind == "hls" else self._started
+        dts = coded.dts - start
+        if dts <= self._last[coded.stream]:
+            self.left_out += 1
+            return
+        self._last[coded.stream] = dts
+        packet = av.Packet(data)
+        packet.stream, packet.time_base = self._streams[coded.stream], Fraction(1, TICKS)
+        packet.pts, packet.dts, packet.duration = coded.pts - start, dts, coded.duration
+        packet.is_keyframe = coded.key
+        with self._writing():
+            self._output.mux_one(packet)
+
+    def close(self) -> None:
+        """Close what is open, so that it can be played. DerainError where the end can't be written."""
+        output, self._output = self._output, None
+        template, self._template = self._template, None
+        self._streams = []
+        try:
+            if output is not None:
+                with self._writing():
+                    output.close()
+        finally:
+            if template is not None:
+                template.close()
+
+    def abandon(self) -> None:
+        """Close as far as it goes; whoever gave up tells why."""
+        with suppress(DerainError):
+            self.close()
+
+    def _target(self) -> str:
+        destination = self.destination
+        if destination.kind == "stdout":
+            return f"pipe:{self._stdout}"
+        if destination.kind == "push":
+            packed = destination.address.startswith("udp://") and "pkt_size" not in destination.address
+            return destination.address + (("&" if "?" in destination.address else "?") + "pkt_size=1316") * packed
+        if destination.kind == "hls":
+            os.makedirs(os.path.dirname(os.path.abspath(destination.address)), exist_ok=True)
+            return f"file:{destination.address}"
+        name = time.strftime(destination.address) if destination.kind == "rolling" else destination.address
+        if self._overwrite and destination.kind == "file":
+            self._overwrite = False  # only what was there before, never a part of this recording
+            return f"file:{name}"
+        return f"file:{_free(name)}"
+
+    def _options(self) -> dict[str, str]:
+        options = dict(_OPTIONS.get(self.destination.muxer, {}))
+        if self.destination.kind == "hls":
+            base = os.path.splitext(self.destination.address)[0]
+            options |= {
+                "hls_time": "2",
+                "hls_list_size": str(HLS_ENTRIES),
+                "hls_flags": "delete_segments+independent_segments+append_list+temp_file",
+                "hls_segment_filename": f"{base}-%05d.ts",
+            }
+        return options
+
+    def _knock(self) -> None:
+        """See whether somebody is there, within a time of ours: FFmpeg has none for the outputs PyAV opens."""
+        try:
+            socket.create_connection((self.destination.host, self.destination.port), CONNECT_TIMEOUT).close()
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise DerainError(f"{self.destination.shown}: nobody takes the stream ({why})") from error
+
+    def _drop_old(self) -> None:
+        """Remove the oldest segments that the template names, so that `keep` closed ones stay beside the open one."""
+        folder, name = os.path.split(os.path.abspath(self.destination.address))
+        stem, ending = os.path.splitext(name)
+        pieces = re.split(r"%-?[A-Za-z]", stem)
+        fields = r"[0-9A-Za-z]+".join(re.escape(piece) for piece in pieces)
+        pattern = re.compile(fields + r"(-\d+)?" + re.escape(ending))
+        found = [entry for entry in os.scandir(folder) if entry.is_file() and pattern.fullmatch(entry.name)]
+        for entry in sorted(found, key=lambda e: e.stat().st_mtime_ns)[: -(self._keep + 1)]:
+            with suppress(FileNotFoundError):
+                os.unlink(entry.path)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        import av.error
+
+        try:
+            yield
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            why = scrub(getattr(error, "strerror", None) or str(error), [self.destination.address])
+            raise DerainError(f"{redact(self.destination.address)}: {why}") from error
+
+
+def _free(name: str) -> str:
+    """The name, or the first of NAME-2, NAME-3 … that is not taken."""
+    stem, ending = os.path.splitext(name)
+    number, tried = 1, name
+    while os.path.lexists(tried):
+        number += 1
+        tried = f"{stem}-{number}{ending}"
+    return tried

@@ -1,0 +1,300 @@
+"""Sources that have no end, or come over a network: cameras, servers, standard input; and files at their own pace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from pipeline.colour import FULL
+from pipeline.errors import DerainError
+from pipeline.frame import StreamInfo
+from pipeline.pixels import carried_format, loss
+from pipeline.redact import redact, scrub
+from pipeline.sources.streams import ignore, is_cover
+
+if TYPE_CHECKING:
+    from av import AudioFrame, VideoFrame
+    from av.video.stream import VideoStream
+
+SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "rtp", "tcp", "srt")
+_PACED = ("hls", "dash")
+"""Demuxers that hand out a stretch at once: their frames wait until they are due, or the newest would win too much."""
+_PROBE = {"analyzeduration": "2000000", "probesize": "1000000"}
+"""FFmpeg looks at a stream for up to 5 s before it gives out the first frame; 2 s find sound that starts late."""
+LONGEST_WAIT = 10.0
+"""Seconds that a frame may be ahead of its time; more is taken for a jump."""
+HLS_SILENCE = 20.0
+"""Seconds without a packet that are usual between two segments of HLS."""
+
+
+class SourceLost(DerainError):
+    """The source can't be opened, or read any further. `reason` is one word for counters and resets."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class SourceEnded(SourceLost):
+    """A source that has an end (a file, standard input) is at its end."""
+
+
+@dataclass(frozen=True)
+class LiveAddress:
+    """How FFmpeg opens a source."""
+
+    url: str
+    format: str | None = None
+    options: dict[str, str] = field(default_factory=dict)
+    paced: bool = False  # frames come faster than they are due
+    ends: bool = False  # its end is meant, not a loss
+    silence: float = 0.0  # seconds without a packet that are usual, where that is more than the user allows
+    timed: bool = True  # whether FFmpeg gives up waiting when asked to; devices and pipes do not
+
+
+def is_live_source(source: str) -> bool:
+    """Whether what `derain run` is given to read is live by itself: a network address, a camera, `-`, `lavfi:…`."""
+    scheme = source.partition("://")[0].lower() if "://" in source else ""
+    return source == "-" or scheme in SCHEMES or source.startswith(("/dev/video", "lavfi:"))
+
+
+def live_address(
+    source: str, *, rtsp_transport: str = "tcp", stall_timeout: float = 5.0, stdin: int = 0
+) -> LiveAddress:
+    """How to open a source.
+
+    Args:
+        source: As the user names it.
+        rtsp_transport: "tcp" or "udp".
+        stall_timeout: Seconds after which a silent socket is given up.
+        stdin: File descriptor for "-".
+
+    Raises:
+        DerainError: A network address of a kind we don't read.
+    """
+    scheme = source.partition("://")[0].lower() if "://" in source else ""
+    silence = str(int(stall_timeout * 1_000_000))  # microseconds
+    if source == "-":
+        return LiveAddress(f"pipe:{stdin}", options=_PROBE, ends=True, timed=False)
+    if source.startswith("lavfi:"):
+        return LiveAddress(source[len("lavfi:") :], "lavfi", paced=True, ends=True)
+    if source.startswith("/dev/video"):
+        return LiveAddress(source, "v4l2", timed=False)
+    if scheme in ("rtsp", "rtsps"):
+        return LiveAddress(source, "rtsp", {**_PROBE, "rtsp_transport": rtsp_transport, "timeout": silence})
+    if scheme in ("rtmp", "rtmps"):
+        return LiveAddress(source, options={**_PROBE, "rw_timeout": silence, "rtmp_live": "live"})
+    if scheme in ("http", "https"):
+        playlist = source.partition("?")[0].endswith((".m3u8", ".mpd"))
+        return LiveAddress(source, options={**_PROBE, "rw_timeout": silence}, silence=HLS_SILENCE if playlist else 0.0)
+    if scheme == "udp":
+        return LiveAddress(source, "mpegts", {**_PROBE, "overrun_nonfatal": "1", "fifo_size": "50000"})
+    if scheme in ("tcp", "srt"):
+        return LiveAddress(source, "mpegts", {**_PROBE, "timeout": silence})
+    if scheme == "rtp":
+        return LiveAddress(source, "rtp", _PROBE)
+    if scheme:
+        raise DerainError(f"{redact(source)}: sources can be {', '.join(SCHEMES)}, not {scheme}")
+    return LiveAddress(f"file:{source}", paced=True, ends=True)
+
+
+class LiveSource:
+    """One connection: opened, read until it is lost, closed.
+
+    Iterating gives decoded frames of FFmpeg, video and sound as they come. A frame that does not decode, or not whole,
+    is counted in `damaged` and left out, so that the network never sees grey smear.
+
+    Args:
+        source: As the user names it; errors show it redacted.
+        address: How to open it.
+        open_timeout: Seconds that opening may take.
+        stall_timeout: Seconds without a packet after which the connection is lost.
+        sound: Whether to decode sound.
+
+    Raises:
+        SourceLost: It can't be opened.
+    """
+
+    def __init__(
+        self, source: str, address: LiveAddress, *, open_timeout: float, stall_timeout: float, sound: bool
+    ) -> None:
+        import av
+
+        self._source, self._address = source, address
+        self.damaged = 0
+        self.warnings: list[str] = []
+        with self._losing(opening=True):
+            self._container = av.open(
+                address.url,
+                format=address.format,
+                container_options=address.options,
+                metadata_errors="replace",
+                timeout=(open_timeout, max(stall_timeout, address.silence)) if address.timed else None,
+            )
+        try:
+            self._video = self._main_video()
+            self._sound = next((s for s in self._container.streams.audio if s.codec_context), None) if sound else None
+            for stream in self._container.streams:
+                if stream.index not in {s.index for s in (self._video, self._sound) if s}:
+                    ignore(stream)
+            self._video.thread_type = "SLICE"  # threads by frame would hold as many frames back as there are threads
+        except BaseException:
+            self.close()
+            raise
+        self.paced = address.paced or self._container.format.name in _PACED or bool(self._container.duration)
+        self.has_sound = self._sound is not None
+
+    @property
+    def codec(self) -> str:
+        return self._video.codec_context.name
+
+    def __iter__(self) -> Iterator[VideoFrame | AudioFrame]:
+        streams = [self._video] + ([self._sound] if self._sound else [])
+        packets = self._container.demux(*streams)
+        while True:
+            with self._losing(opening=False):
+                packet = next(packets, None)
+            if packet is None or (not packet.size and not self._address.ends):
+                break
+            yield from self._decoded(packet)
+        if self._address.ends:
+            raise SourceEnded("end", f"{redact(self._source)}: is at its end")
+        raise SourceLost("closed", f"{redact(self._source)}: the other side closed the connection")
+
+    def info(self, frame: VideoFrame) -> StreamInfo:
+        """The stream, as its first frame shows it. Frames of it are yuv420p or gray, on the output clock."""
+        from pipeline.live.messages import TICKS
+
+        stream, context = self._video, self._video.codec_context
+        rate = stream.average_rate or stream.guessed_rate
+        carried = carried_format(frame.format.name)
+        full = frame.format.name.startswith("yuvj") or FULL in (frame.color_range, context.color_range)
+        if lost := loss(frame.format.name, carried):
+            self.warnings.append(f"{redact(self._source)}: {frame.format.name} is read as {carried}: {lost}")
+        aspect = stream.sample_aspect_ratio
+        return StreamInfo(
+            width=frame.width,
+            height=frame.height,
+            pixel_format=carried,
+            time_base=(1, TICKS),
+            average_rate=(rate.numerator, rate.denominator) if rate and 1 <= rate <= 240 else None,
+            sample_aspect_ratio=(aspect.numerator, aspect.denominator) if aspect else None,
+            color_range=FULL if full else frame.color_range or context.color_range,
+            color_primaries=frame.color_primaries if frame.color_primaries != 2 else context.color_primaries,
+            color_trc=frame.color_trc if frame.color_trc != 2 else context.color_trc,
+            colorspace=frame.colorspace if frame.colorspace != 2 else context.colorspace,
+            source_pixel_format=frame.format.name,
+            source_codec=self.codec,
+            sound=self.has_sound,
+        )
+
+    def close(self) -> None:
+        self._container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _main_video(self) -> VideoStream:
+        streams = [s for s in self._container.streams.video if not is_cover(s) and s.codec_context is not None]
+        if not streams:
+            held = ", ".join(sorted({stream.type for stream in self._container.streams})) or "nothing"
+            raise SourceLost("no_video", f"{redact(self._source)}: no video is in it that can be decoded, only {held}")
+        return max(streams, key=lambda stream: stream.codec_context.width * stream.codec_context.height)
+
+    def _decoded(self, packet: Any) -> Iterator[VideoFrame | AudioFrame]:
+        import av.error
+
+        try:
+            frames = packet.decode()
+        except av.error.EOFError:
+            return
+        except (av.error.FFmpegError, ValueError):
+            self.damaged += packet.stream.type == "video"
+            return
+        for frame in frames:
+            if packet.stream.type == "video" and frame.is_corrupt:
+                self.damaged += 1
+                continue
+            yield frame
+
+    def _losing(self, opening: bool) -> _Losing:
+        return _Losing(self._source, opening, self._address.url)
+
+
+class _Losing:
+    """Turns what FFmpeg raises while a source is opened or read into `SourceLost`."""
+
+    def __init__(self, source: str, opening: bool, url: str) -> None:
+        self._source, self._opening, self._url = source, opening, url
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        import av.error
+
+        if not isinstance(error, (av.error.FFmpegError, OSError, ValueError)):
+            return
+        reason, text = _reason(error, self._opening)
+        said = scrub(str(getattr(error, "strerror", None) or error), [self._source])
+        shown = redact(self._source)
+        raise SourceLost(reason, f"{shown}: {text}" + (f" ({said})" if said.lower() not in text else "")) from error
+
+
+def _reason(error: Exception, opening: bool) -> tuple[str, str]:
+    """One word, and a sentence that says what to look at."""
+    import av.error
+
+    if isinstance(error, av.error.ExitError | TimeoutError):  # PyAV's time-out, or the socket's
+        return ("timeout", "no answer in time; is it on?") if opening else ("stalled", "nothing came for too long")
+    if isinstance(error, ConnectionRefusedError):
+        return "refused", "nobody listens there; is the server running, and the port right?"
+    if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
+        return "denied", "user or password are refused"
+    if isinstance(error, av.error.HTTPNotFoundError | FileNotFoundError):
+        return "not_found", "there is no such stream"
+    if isinstance(error, av.error.InvalidDataError):
+        return "garbage", "what comes is no video that FFmpeg can read"
+    if isinstance(error, ConnectionError | BrokenPipeError):
+        return "closed", "the connection broke"
+    return ("unreachable", "can't be opened") if opening else ("closed", "can't be read on")
+
+
+class Pace:
+    """Holds frames of a source that hands out a stretch at once until each is due."""
+
+    def __init__(self) -> None:
+        self._start: float | None = None
+        self._first = 0.0
+
+    def wait(self, seconds: float | None, stop: Any) -> None:
+        """Wait until a frame is due.
+
+        Args:
+            seconds: Its timestamp in the source.
+            stop: An event that ends the wait.
+        """
+        if seconds is None:
+            return
+        now = time.monotonic()
+        due = now if self._start is None else self._start + seconds - self._first
+        if self._start is None or not -1.0 < due - now < LONGEST_WAIT:
+            self._start, self._first = now, seconds  # the first one, a jump, or too late to catch up
+        elif due > now:
+            stop.wait(due - now)
+
+
+def seconds_of(frame: VideoFrame | AudioFrame) -> float | None:
+    """A frame's timestamp in the source; None where it has none."""
+    pts = frame.pts if frame.pts is not None else frame.dts
+    return None if pts is None or not frame.time_base else float(pts * frame.time_base)
