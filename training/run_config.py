@@ -44,6 +44,9 @@ class DataConfig(_Section):
     windows: int = Field(3, ge=1, description="windows in an episode; membranes are carried between them")
     batch: int = Field(4, ge=1, description="streams (kind esdnet: patches) side by side, in each process")
     frozen: float = Field(0.12, ge=0, le=1, description="share of still pictures whose rain stands still")
+    singles: int = Field(
+        0, ge=0, description="streams of the batch whose every frame is another scene, for what one picture tells"
+    )
     forget: float = Field(0.2, ge=0, le=1, description="chance that a stream's membranes are reset before a frame")
     cuts: float = Field(0.05, ge=0, le=1, description="share of episodes with a cut that nobody announces")
 

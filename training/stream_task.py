@@ -95,7 +95,9 @@ class StreamTask:
         world, rank = self._ranks.world, self._ranks.rank
         rolled = torch.rand((frames, streams * world * self._run.optim.accumulate), generator=dice)
         first = (part * world + rank) * streams
-        return rolled[:, first : first + streams] < self._run.data.forget
+        forget = rolled[:, first : first + streams] < self._run.data.forget
+        forget[:, streams - self._run.data.singles :] = True  # each of their frames is another scene
+        return forget
 
     def carried(self) -> list[dict[str, Tensor]]:
         return [{name: state[name] for name in state} for state in self._states]

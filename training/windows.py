@@ -184,6 +184,10 @@ class WindowStream(IterableDataset[Window]):
         config = self._config
         slots, fresh = [], []
         for slot in block:
+            if slot % config.batch >= config.batch - config.singles:
+                slots.append([self._single(slot, step * config.window + frame) for frame in range(config.window)])
+                fresh.append(True)
+                continue
             # Slots begin their episodes at different steps, so that every batch has memories of all ages.
             number, place = divmod(step + slot * config.windows // self._total, config.windows)
             known, episode = playing.get(slot, (-1, None))
@@ -197,6 +201,10 @@ class WindowStream(IterableDataset[Window]):
         pairs = np.array(slots)  # (B, T, 2, 6, h, w)
         both = torch.from_numpy(np.ascontiguousarray(pairs.transpose(2, 1, 0, 3, 4, 5)))
         return Window(both[0], both[1], torch.tensor(fresh))
+
+    def _single(self, slot: int, number: int) -> tuple[Packed, Packed]:
+        """The first frame of an episode of its own."""
+        return open_episode(self._library, self._config, (self._seed, slot, number)).next()
 
 
 def _share(block: range, worker: int, workers: int) -> Sequence[int]:
