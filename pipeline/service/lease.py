@@ -2,8 +2,8 @@
 
 A lease is a file `STREAM.lease` in a folder that all workers see, with an exclusive lock (flock) on it. The kernel
 drops the lock when the last process that holds it is gone, so a worker that is killed gives its streams back by itself,
-and nobody has to guess from a clock whether it still lives. The stream's own process holds the lock too (it inherits the
-descriptor): after a `kill -9` of the worker nobody else can start the stream while the old one still writes.
+and nobody has to guess from a clock whether it still lives. The stream's own process holds the lock too (it inherits
+the descriptor): after a `kill -9` of the worker nobody else can start the stream while the old one still writes.
 
 Between hosts the folder must be on a file system whose locks hold across them: NFS version 4 does (Linux turns flock
 into byte-range locks there, see flock(2)), and so do CephFS and GFS2; object stores mounted as folders do not.

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.live_status import AGE_BUCKETS_MS, LiveStatus
+from pipeline.live_status import AGE_BUCKETS_MS, STATUS_EVERY, LiveStatus
 from pipeline.redact import redact
 
 KEPT = 600
@@ -101,7 +101,7 @@ class Past:
 
     def take(self, status: LiveStatus) -> None:
         """Take in what the stream's process says."""
-        now = time.time()
+        at = status.at or time.time()
         before = self._told
         for entry in status.reset_log:
             if entry.at > self._last_reset:
@@ -120,13 +120,13 @@ class Past:
         self.ages.update(status.age_buckets, status.age_sum_ms)
         if status.firing_rate is not None:
             self.firing_most = max(self.firing_most, status.firing_rate)
-        passed = max(0.1, now - self._last_at) if self._last_at else 0.5
+        passed = max(0.1, at - self._last_at) if self._last_at else STATUS_EVERY
         old = before.dropped if before else {}
         drops = {cause: max(0, count - old.get(cause, 0)) / passed for cause, count in status.dropped.items()}
         running = status.state == "running"
         self._points.append(
             {
-                "t": now,
+                "t": at,
                 "p50": status.age_ms_p50 if running else None,
                 "p99": status.age_ms_p99 if running else None,
                 "firing": status.firing_rate,
@@ -139,7 +139,7 @@ class Past:
         self.counts.update(
             {"frames_in": status.frames_read, "frames_out": status.frames_written, "reconnects": status.reconnects}
         )
-        self._told, self._last_at = status, now
+        self._told, self._last_at = status, at
 
     def process_ended(self) -> None:
         """The next status comes from another process."""
