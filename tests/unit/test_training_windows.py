@@ -58,6 +58,23 @@ def test_frozen_rain_stands_still(stills: Path) -> None:
         assert torch.equal(window.rainy[0], window.rainy[1])
 
 
+def test_single_frames_ride_beside_episodes(stills: Path) -> None:
+    """Trained on episodes alone, networks learnt that rain is what was not there a moment ago and nothing of what a
+    streak looks like: a reset each frame gained 0.3 dB where single frames teach 3."""
+    still = {"frozen": 1.0, "batch": 3, "singles": 1}
+    windows = take(data(stills, **still), 6)
+    assert all(w.fresh[2] for w in windows)
+    assert all(torch.equal(w.rainy[0, :2], w.rainy[1, :2]) for w in windows)  # an episode of rain that stands still
+    assert not any(torch.equal(w.rainy[0, 2], w.rainy[1, 2]) for w in windows)  # two scenes
+    for a, b in zip(windows[3:], take(data(stills, **still), 3, start=3), strict=True):
+        assert torch.equal(a.rainy, b.rainy)
+
+
+def test_an_episode_of_one_frame_needs_no_cut(stills: Path) -> None:
+    """`window: 1, windows: 1` with any share of cuts ended with "low >= high": there is no place for a cut."""
+    assert len(take(data(stills, window=1, windows=1, cuts=1.0), 4)) == 4
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -94,5 +111,6 @@ def test_missing_small_and_broken_data_are_named(stills: Path, tmp_path: Path) -
 
 def test_the_shipped_recipes_are_valid() -> None:
     configs = Path(__file__).parents[2] / "configs"
-    runs = [read_run(path) for path in sorted(configs.glob("*.yaml"))]
+    services = {configs / "live.yaml"}
+    runs = [read_run(path) for path in sorted(set(configs.glob("*.yaml")) - services)]
     assert {"stream", "stream-nano"} <= {run.name for run in runs}
