@@ -11,8 +11,9 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from types import TracebackType
 from typing import Self
 
@@ -106,18 +107,18 @@ class Batch:
 
         Jobs that were not begun have no result.
         """
-        waiting = deque(Order(number, job, self._restart) for number, job in enumerate(jobs))
-        tries = [0] * len(waiting)
+        orders = (Order(number, job, self._restart) for number, job in enumerate(jobs))
+        queue = _Queue(orders, self._retries)
         results: list[JobResult] = []
         asked = False
-        while waiting or self._busy():
+        while queue or self._busy():
             if stop() and not asked:
                 asked = True
-                waiting.clear()
+                queue.close()
                 for worker in self._workers.values():
                     worker.process.terminate()  # it gives its job up and says so
-            self._hand_out(waiting, watch)
-            for result in [*self._hear(watch), *self._mourn(waiting, tries, asked)]:
+            self._hand_out(queue, watch)
+            for result in [*self._hear(watch), *self._mourn(queue, asked)]:
                 watch.done(result)
                 results.append(result)
         return results
@@ -125,16 +126,18 @@ class Batch:
     def _busy(self) -> list[_Process]:
         return [worker for worker in self._workers.values() if worker.order]
 
-    def _hand_out(self, waiting: deque[Order], watch: Watcher) -> None:
-        for _ in range(min(self._most - len(self._workers), len(waiting))):
+    def _hand_out(self, queue: _Queue, watch: Watcher) -> None:
+        idle = [worker for worker in self._workers.values() if worker.idle]
+        coming = len(self._workers) - len(self._busy())
+        if queue and not coming and len(self._workers) < self._most:
             name = f"worker-{self._started}"
             self._started += 1
             self._workers[name] = _Process(self._address, name)
-        for worker in self._workers.values():
-            if waiting and worker.idle:
-                worker.idle, worker.order = False, waiting.popleft()
-                watch.started(worker.order.job)
-                self._socket.send_multipart([worker.name.encode(), pack(worker.order)])
+        for worker in idle:
+            if order := queue.take():
+                worker.idle, worker.order = False, order
+                watch.started(order.job)
+                self._socket.send_multipart([worker.name.encode(), pack(order)])
 
     def _hear(self, watch: Watcher) -> list[JobResult]:
         """Take in what the workers say, waiting for it a moment."""
@@ -159,7 +162,7 @@ class Batch:
                     pass
         return ended
 
-    def _mourn(self, waiting: deque[Order], tries: list[int], asked: bool) -> list[JobResult]:
+    def _mourn(self, queue: _Queue, asked: bool) -> list[JobResult]:
         """Workers that have died: their job is tried again, or has failed."""
         ended = []
         for worker in [w for w in self._workers.values() if w.process.poll() is not None]:
@@ -170,9 +173,7 @@ class Batch:
             if order is None:
                 continue
             sweep(order.job.destination)
-            tries[order.number] += 1
-            if tries[order.number] <= self._retries and not asked:
-                waiting.appendleft(order)
+            if not asked and queue.again(order):
                 continue
             job = order.job
             ended.append(
@@ -181,10 +182,43 @@ class Batch:
                     source=job.source,
                     destination=job.destination,
                     model=job.model,
-                    error=_how(worker.process.returncode, tries[order.number]),
+                    error=_how(worker.process.returncode, queue.tries(order)),
                 )
             )
         return ended
+
+
+class _Queue:
+    """Orders that wait for a worker. They are asked for one by one, as a file may have to be looked into first."""
+
+    def __init__(self, orders: Iterator[Order], retries: int) -> None:
+        self._orders, self._retries = orders, retries
+        self._next: deque[Order] = deque()
+        self._tries: dict[int, int] = {}
+        self._closed = False
+
+    def __bool__(self) -> bool:
+        if not self._next and not self._closed:
+            self._next.extend(islice(self._orders, 1))
+        return bool(self._next)
+
+    def take(self) -> Order | None:
+        return self._next.popleft() if self else None
+
+    def again(self, order: Order) -> bool:
+        """Put an order back whose worker died, if it may be tried again."""
+        self._tries[order.number] = self.tries(order) + 1
+        if self._tries[order.number] > self._retries:
+            return False
+        self._next.appendleft(order)
+        return True
+
+    def tries(self, order: Order) -> int:
+        return self._tries.get(order.number, 0)
+
+    def close(self) -> None:
+        self._next.clear()
+        self._closed = True
 
 
 def _how(code: int, tries: int) -> str:

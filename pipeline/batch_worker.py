@@ -9,6 +9,7 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pipeline.batch_wire import BatchMessage, Done, Going, Idle, Order, pack, un
 from pipeline.errors import DerainError
 from pipeline.job import Job, JobResult, check_job
 from pipeline.offline import run_job
-from pipeline.supervisor import Interrupted
+from pipeline.supervisor import Interrupted, Watcher
 from pipeline.wire import Message, Progress, Ready
 
 _POLL_MS = 200
@@ -61,8 +62,6 @@ class Worker:
         self._front.send(pack(message))
 
     def _carried_out(self, order: Order) -> JobResult:
-        from pipeline.in_threads import in_threads
-
         total: int | None = None
 
         def watch(message: Message) -> None:
@@ -75,19 +74,27 @@ class Worker:
                 case _:
                     pass
 
-        job = order.job
-        failed = JobResult(status="failed", source=job.source, destination=job.destination, model=job.model)
-        try:
-            _make_folder(job)
-            check_job(job)
-            return run_job(job, watch, self.stopped, restart=order.restart, run=in_threads)
-        except Interrupted as stopped:
-            failed.status, failed.error = "interrupted", str(stopped) or "interrupted"
-        except (DerainError, OSError) as error:
-            failed.error = " ".join(str(error).split())
-        except Exception as error:  # one file's bug must not end the night's work
-            failed.error = f"internal error: {type(error).__name__}: {error}"
-        return failed
+        return carried_out(order.job, watch, self.stopped, restart=order.restart)
+
+
+def carried_out(
+    job: Job, watch: Watcher = lambda _: None, stop: Callable[[], bool] = lambda: False, *, restart: bool = False
+) -> JobResult:
+    """How a job went that was carried out in this process. Raises nothing: what went wrong is in the result."""
+    from pipeline.in_threads import in_threads
+
+    failed = JobResult(status="failed", source=job.source, destination=job.destination, model=job.model)
+    try:
+        _make_folder(job)
+        check_job(job)
+        return run_job(job, watch, stop, restart=restart, run=in_threads)
+    except Interrupted as stopped:
+        failed.status, failed.error = "interrupted", str(stopped) or "interrupted"
+    except (DerainError, OSError) as error:
+        failed.error = " ".join(str(error).split())
+    except Exception as error:  # one file's bug must not end the night's work
+        failed.error = f"internal error: {type(error).__name__}: {error}"
+    return failed
 
 
 def _make_folder(job: Job) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pipeline.errors import DerainError
 from pipeline.frame import StreamInfo
+from pipeline.job import Job
 from pipeline.link import END_TIMEOUT, Sender
-from pipeline.segment_source import part_of
-from pipeline.sources import open_source
+from pipeline.segment_source import marked, part_of
+from pipeline.sources import Source, open_source
 from pipeline.stage import Stage
 from pipeline.wire import Ready, Report
 
@@ -19,26 +20,19 @@ def run(stage: Stage) -> None:
     job = stage.job
     with (
         Sender(stage.order.downstream, bind=True, stage="decode", peer="derain", stop=stage.stopped) as link,
-        open_source(
-            job.source,
-            partial=job.partial,
-            native=not job.restore.eight_bit,
-            deinterlace=job.restore.deinterlace,
-            strict=job.restore.strict,
-        ) as source,
+        opened(job) as source,
     ):
         stage.tell(Ready("decode", info=source.info))
         link.hello(source.info)
         stage.begin()
         link.waited = 0.0
-        for frame in part_of(source, job) if job.piece else source:
+        for frame in marked(part_of(source, job) if job.piece else source):
             link.send(frame)
             stage.progress(link.frames)
         if not link.frames:
             raise DerainError(f"{job.source}: not one frame of it can be decoded")
-        suspect = not job.piece and (
-            job.partial or source.damaged > 0
-        )  # a sound file may hold sound that is longer than its video
+        # a sound file may hold sound that is longer than its video
+        suspect = not job.piece and (job.partial or source.damaged > 0)
         link.finish(source.damaged, END_TIMEOUT)
         stage.report(
             Report(
@@ -51,6 +45,17 @@ def run(stage: Stage) -> None:
                 warnings=source.warnings + (_shortfall(job.source, source.info, link.frames) if suspect else []),
             )
         )
+
+
+def opened(job: Job) -> Source:
+    """The job's source, read as the job wants it."""
+    return open_source(
+        job.source,
+        partial=job.partial,
+        native=not job.restore.eight_bit,
+        deinterlace=job.restore.deinterlace,
+        strict=job.restore.strict,
+    )
 
 
 def _shortfall(path: str, info: StreamInfo, frames: int) -> list[str]:

@@ -28,6 +28,7 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     number: int  # of the first segment that is written
     frame: int  # frames of the source before it
     tail: list[int]  # pts of the last of those, on which the membranes are warmed up
+    marks: list[int] = []  # checksums of the frames of the tail (`FrameHeader.mark`), where they were decoded before
     first: int | None = None  # pts of its first frame, where that is known
     end: int | None = None  # pts of the first frame behind it; None: it goes on to the end
     timeline: tuple[int, int | None, int] | None = None  # of `pipeline.sinks.timeline`, where the frames before left it

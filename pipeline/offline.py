@@ -47,6 +47,8 @@ def run_job(
         DerainError: The job failed, or what an earlier run left does not fit. Says what is kept.
         Interrupted: `stop` said so. Its text says what is kept.
     """
+    if job.single:
+        return run(job, watch, stop)
     began = time.monotonic()
     work = WorkFolder(job.destination)
     feet = _kept(work, job, restart)

@@ -86,7 +86,8 @@ class SegmentSink(Sink):
         self._most_frames = max(1, round(_AT_MOST * job.segment * float(rate))) if job.segment else 0
         self._piece = job.piece or Piece(number=0, frame=0, tail=[])
         self._single = job.single
-        self._tail: deque[int] = deque(self._piece.tail, maxlen=job.warmup)
+        before = zip(self._piece.tail, self._piece.marks or [0] * len(self._piece.tail), strict=True)
+        self._tail: deque[tuple[int, int]] = deque(before, maxlen=job.warmup)
         self._encoder: _SegmentEncoder | None = None
         self._first = self._last = 0
         self._open = True
@@ -133,7 +134,7 @@ class SegmentSink(Sink):
             assert self._encoder is not None
             self._encoder.write(frame)
             self._last = frame.header.pts
-            self._tail.append(frame.header.pts)
+            self._tail.append((frame.header.pts, frame.header.mark))
             self.frames += 1
         except BaseException:
             self.abort()
@@ -144,7 +145,7 @@ class SegmentSink(Sink):
         if self._single or header.pts <= self._last:
             return False
         assert self._encoder is not None
-        seconds = (header.pts - self._first) * self._tick
+        seconds = float((header.pts - self._first) * self._tick) + 1e-6  # so that 0.4 s are ten frames of 40 ms
         if self._encoder.frames >= self._most_frames:
             return True
         return seconds >= self._job.segment / (2 if header.reset else 1)
@@ -161,7 +162,8 @@ class SegmentSink(Sink):
         self._piece = Piece(
             number=self._piece.number + 1,
             frame=self.frames,
-            tail=list(self._tail),
+            tail=[pts for pts, _ in self._tail],
+            marks=[mark for _, mark in self._tail],
             timeline=(timeline.shift, timeline.last, timeline.last_duration),
         )
         encoder.finish(last, self._piece)

@@ -1,13 +1,14 @@
 """The frames of one part of a source, with those before it that warm the membranes up.
 
-A file is positioned at a keyframe, and what comes from there is trusted only if its pts are those that were seen when
-the frames before were derained. Where they are not (containers that find keyframes by guessing, pts that repeat or are
-missing) the source is decoded from its start and the frames are counted: slow, and right whatever the file.
+A file is positioned at a keyframe, and what comes from there is trusted only if its pts and checksums are those that
+were seen when the frames before were derained. Where they are not (containers that find keyframes by guessing, pts that
+repeat or are missing) the source is decoded from its start and the frames are counted: slow, but right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from itertools import islice, pairwise
 
 import msgspec
@@ -20,6 +21,8 @@ from pipeline.sources.file import FileSource
 
 _MARGINS = (0.0, 10.0)
 """Seconds further back to look for a keyframe, one after the other."""
+_MARKED = 1000
+"""About so many bytes of a frame make its checksum."""
 
 
 def part_of(source: Source, job: Job) -> Iterator[Frame]:
@@ -42,30 +45,44 @@ def part_of(source: Source, job: Job) -> Iterator[Frame]:
         yield frame
 
 
+def marked(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """The frames with a checksum of some of their pixels, by which a resumed run knows that it decodes the same."""
+    for frame in frames:
+        frame.header = msgspec.structs.replace(frame.header, mark=_mark(frame))
+        yield frame
+
+
+def _mark(frame: Frame) -> int:
+    return zlib.crc32(frame.pixels[:: max(1, frame.pixels.size // _MARKED)].tobytes()) or 1
+
+
 def _from(source: Source, piece: Piece) -> Iterator[Frame]:
     """The frames from the first of the tail on."""
-    expected = piece.tail + ([] if piece.first is None else [piece.first])
     if piece.frame == len(piece.tail):
         return iter(source)
-    if isinstance(source, FileSource) and expected and _rises(expected):
+    expected = list(zip(piece.tail, piece.marks or [0] * len(piece.tail), strict=True))
+    if piece.first is not None:
+        expected.append((piece.first, 0))
+    if isinstance(source, FileSource) and expected and all(a < b for (a, _), (b, _) in pairwise(expected)):
         for margin in _MARGINS:
-            if source.seek(expected[0], margin) and (found := _matched(iter(source), expected)):
+            if source.seek(expected[0][0], margin) and (found := _matched(iter(source), expected)):
                 return found
             source.reopen()
-    return _counted(source, piece)
+    return _counted(source, piece.frame - len(piece.tail), expected)
 
 
-def _rises(pts: list[int]) -> bool:
-    return all(a < b for a, b in pairwise(pts))
+def _is(frame: Frame, expected: tuple[int, int]) -> bool:
+    pts, mark = expected
+    return frame.header.pts == pts and (not mark or _mark(frame) == mark)
 
 
-def _matched(frames: Iterator[Frame], expected: list[int]) -> Iterator[Frame] | None:
-    """The frames from the one with the first of these pts on, if exactly these come; else None."""
+def _matched(frames: Iterator[Frame], expected: list[tuple[int, int]]) -> Iterator[Frame] | None:
+    """The frames from the first of the expected ones on, if exactly these come; else None."""
     held: list[Frame] = []
     for frame in frames:
-        if not held and frame.header.pts < expected[0]:
+        if not held and frame.header.pts < expected[0][0]:
             continue
-        if frame.header.pts != expected[len(held)]:
+        if not _is(frame, expected[len(held)]):
             return None
         held.append(frame)
         if len(held) == len(expected):
@@ -79,16 +96,14 @@ def _chained(held: list[Frame], frames: Iterator[Frame]) -> Iterator[Frame]:
     yield from frames
 
 
-def _counted(source: Source, piece: Piece) -> Iterator[Frame]:
+def _counted(source: Source, skipped: int, expected: list[tuple[int, int]]) -> Iterator[Frame]:
     frames = iter(source)
-    skipped = piece.frame - len(piece.tail)
-    last = next(islice(frames, skipped - 1, None), None) if skipped else None
-    if skipped and last is None:
-        raise DerainError(f"the source ends before frame {piece.frame}, where its next segment begins; pass --restart")
-    for pts, frame in zip(piece.tail, frames, strict=False):
-        if frame.header.pts != pts:
+    if skipped and next(islice(frames, skipped - 1, None), None) is None:
+        raise DerainError(f"the source ends before frame {skipped}; pass --restart to begin anew")
+    for known, frame in zip(expected, frames, strict=False):
+        if not _is(frame, known):
             raise DerainError(
-                f"frame {frame.header.index} of the source has another pts than when the segment before was made; "
+                f"frame {frame.header.index} of the source is not what it was when the segment before was made; "
                 "pass --restart to begin anew"
             )
         yield frame

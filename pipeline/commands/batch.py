@@ -45,6 +45,7 @@ def batch(
     A bad file does not end the batch: at the end a table tells what failed and why, and the exit code is 1.
     """
     from pipeline import presets
+    from pipeline.batch import Batch
     from pipeline.batch_files import gather
     from pipeline.errors import DerainError, UsageError
     from pipeline.job import Job
@@ -96,12 +97,10 @@ def batch(
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda _number, _frame: asked.append(time.monotonic()))
     if ray is not None or split:
-        from pipeline.split_batch import SplitBatch
+        from pipeline.split_batch import SplitBatch, runner_for
 
-        runner = SplitBatch(split, workers=jobs, retries=retries, restart=restart, ray=ray)
+        runner: Batch | SplitBatch = SplitBatch(runner_for(ray, jobs, retries), split, restart=restart)
     else:
-        from pipeline.batch import Batch
-
         runner = Batch(jobs, retries=retries, restart=restart)
     with runner:
         done = rounds.run(runner, look, lambda: bool(asked), stable if watch else None)

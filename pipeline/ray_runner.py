@@ -1,0 +1,109 @@
+"""Parts of files on a Ray cluster. Tasks carry paths and ranges, never pixels: machines share the storage.
+
+Ray starts a task anew on another node when its own dies, at most `retries` times; what was finished lies on the disk
+and is not lost. A worker process that stays keeps its network warm for the next task.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import ray
+import ray.exceptions
+
+from pipeline.batch import Stop, Watcher
+from pipeline.errors import DerainError, UsageError
+from pipeline.job import Job, JobResult
+
+_WAIT = 0.2  # seconds
+_AHEAD = 2
+"""Tasks given to Ray for each that can run, so that no node waits for the front."""
+
+
+def derain_part(order: bytes) -> bytes:
+    """The task: a packed `Job` in, a packed `JobResult` out. Runs in a worker process of Ray."""
+    from pipeline.batch_worker import carried_out
+
+    return msgspec.msgpack.encode(carried_out(msgspec.msgpack.decode(order, type=Job)))
+
+
+class RayRunner:
+    """A context around a connection to a cluster.
+
+    Args:
+        address: Of the cluster (``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``); ``local`` starts one here.
+        retries: How often a task is tried again whose node or worker died.
+        threads: CPUs that a task takes.
+    """
+
+    def __init__(self, address: str, *, retries: int = 1, threads: int = 1) -> None:
+        self._address, self._retries, self._threads = address, retries, threads
+
+    def __enter__(self) -> Self:
+        """DerainError where the cluster does not answer."""
+        if not self._address:
+            raise UsageError("--ray: give the address of a cluster, or local")
+        path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
+        settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "namespace": "derain"}
+        environment = {"OMP_WAIT_POLICY": "PASSIVE"}
+        try:
+            if self._address == "local":
+                environment["PYTHONPATH"] = path
+                ray.init(address="local", include_dashboard=False, runtime_env={"env_vars": environment}, **settings)
+            else:
+                ray.init(address=self._address, runtime_env={"env_vars": environment}, **settings)
+        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+            raise DerainError(
+                f"--ray {self._address}: no cluster answers ({' '.join(str(error).split())[:200]}); "
+                "start one with: ray start --head"
+            ) from error
+        self._task = ray.remote(num_cpus=self._threads, max_retries=self._retries)(derain_part)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        ray.shutdown()
+
+    def run(self, jobs: Iterator[Job], watch: Watcher, stop: Stop = lambda: False) -> list[JobResult]:
+        """Carry all jobs out; the results in the order in which they end."""
+        running: dict[Any, Job] = {}
+        results: list[JobResult] = []
+        left = True
+        while left or running:
+            if stop():
+                for task in running:
+                    ray.cancel(task, force=True)
+                left = False
+            room = _AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1) // self._threads))
+            while left and len(running) < room:
+                job = next(jobs, None)
+                if job is None:
+                    left = False
+                    break
+                running[self._task.remote(msgspec.msgpack.encode(job))] = job
+            ended, _ = ray.wait(list(running), timeout=_WAIT) if running else ([], [])
+            for task in ended:
+                result = _result(task, running.pop(task), self._retries)
+                watch.done(result)
+                results.append(result)
+        return results
+
+
+def _result(task: Any, job: Job, retries: int) -> JobResult:
+    failed = JobResult(status="failed", source=job.source, destination=job.destination, model=job.model)
+    try:
+        return msgspec.msgpack.decode(ray.get(task), type=JobResult)
+    except ray.exceptions.TaskCancelledError:
+        failed.status, failed.error = "interrupted", "interrupted"
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError) as error:
+        failed.error = f"a worker died {retries + 1} times over it ({type(error).__name__})"
+    except ray.exceptions.RayError as error:
+        failed.error = f"Ray: {str(error).strip().splitlines()[-1]}"
+    return failed
