@@ -3,10 +3,12 @@
 A message is one ZeroMQ part, a frame two: the packed `FrameMsg` and its pixels as they lie in memory. Nothing is ever
 pickled, so a peer can make a stage fail but not run code.
 
-Two conversations use these messages:
+Three conversations use these messages:
 
 * along a link (`pipeline.link`), downstream ``Hello FrameMsg* End`` and upstream ``Welcome Credit* EndAck``;
   `Failure` may come from either side at any time and ends it;
+* between hosts (`pipeline.hosts`), ``Join`` from both sides of a derain stage, which answers the decode stage with
+  `Resume` and the encode stage with `Hello`; then frames downstream and ``Written* EndAck`` upstream;
 * from a stage to the front (`pipeline.supervisor`): ``Ready Progress* Report``, or `Failure`.
 """
 
@@ -44,6 +46,7 @@ class FrameMsg(msgspec.Struct, frozen=True, tag=True):
     """A frame; its pixels are the message's second part."""
 
     header: FrameHeader
+    epoch: int = 0  # between hosts: of the `Resume` it follows
 
 
 class Credit(msgspec.Struct, frozen=True, tag=True):
@@ -58,6 +61,7 @@ class End(msgspec.Struct, frozen=True, tag=True):
 
     frames: int
     damaged: int  # frames of the source that could not be decoded
+    epoch: int = 0  # as in `FrameMsg`
 
 
 class EndAck(msgspec.Struct, frozen=True, tag=True):
@@ -102,6 +106,44 @@ class StageFailed(DerainError):
         self.failure = failure
 
 
+class Join(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Decode or encode stage to a derain stage on another host: here I am, (again) for the stream of this name."""
+
+    protocol: int
+    stream: str
+    role: Literal["decode", "encode"]
+    info: StreamInfo | None = None  # decode: what it sends
+    next: int = 0  # encode: the frame it wants first; all before it are in its file
+    frames: int = 0  # encode: how many it takes before it has written the first of them
+    bytes: int = 0
+    done: bool = False  # encode: its file is closed, with `next` frames
+
+
+class Resume(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Derain stage to decode stage: send from this frame on. What belongs to an earlier epoch is thrown away."""
+
+    protocol: int
+    epoch: int
+    next: int
+    written: int  # frames before this one are in the result and need not be kept
+    frames: int  # how many may be on their way beyond `written`
+    bytes: int
+
+
+class Written(msgspec.Struct, frozen=True, tag=True):
+    """All frames before this one are in the encode stage's hands for good; against the stream, through the stages."""
+
+    next: int
+
+
+class Probe(msgspec.Struct, frozen=True, tag=True):
+    """Derain stage to the others: says nothing, but fails to be sent to one that has gone."""
+
+
+class Farewell(msgspec.Struct, frozen=True, tag=True):
+    """Derain stage to encode stage: the end has been acknowledged; nothing more will come."""
+
+
 class Ready(msgspec.Struct, frozen=True, tag=True):
     """Stage to front: set up; work begins. Each stage fills in what it knows."""
 
@@ -132,7 +174,10 @@ class Report(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     warnings: list[str] = []
 
 
-Message: TypeAlias = Hello | Welcome | FrameMsg | Credit | End | EndAck | Failure | Ready | Progress | Report
+Message: TypeAlias = (
+    Hello | Welcome | FrameMsg | Credit | End | EndAck | Failure | Ready | Progress | Report
+    | Join | Resume | Written | Probe | Farewell
+)  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

@@ -1,0 +1,196 @@
+"""What the decode and the encode stage share: a connection to the derain stage that is made again when it is lost.
+
+A lost connection gets a new socket. The old one may hold messages for a derain stage that is no more, and libzmq would
+deliver them to the next.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from pipeline.endpoint import SLICE_MS, Stopped
+from pipeline.errors import DerainError, UsageError
+from pipeline.hosts.doors import ClientDoor
+from pipeline.wire import PROTOCOL, Failure, FrameMsg, Join, Message, StageFailed, pack, unpack
+
+PATIENCE = 300.0
+"""Seconds that a stage waits for one that has gone, or has not come yet."""
+_BROKEN_HANDSHAKES = 4
+"""In a row: a derain stage that dies in one breaks it too."""
+_EVENTS = (
+    zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+)
+
+
+class HostClient:
+    """One stage's connection. Subclasses say what to join with and what messages mean.
+
+    Args:
+        door: The derain stage.
+        stream: Name of the stream, the same at its decode and its encode stage.
+        patience: Seconds to wait for a stage that is not there, 0: for ever.
+        stop: Asked several times a second whether to give up (`Stopped`).
+        say: Told in a line when the connection is lost and when it is back.
+    """
+
+    role = ""
+    other = ""
+
+    def __init__(
+        self,
+        door: ClientDoor,
+        stream: str,
+        *,
+        patience: float = PATIENCE,
+        stop: Callable[[], bool] = lambda: False,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.stream, self.reconnects, self.waited = stream, 0, 0.0
+        """How often the connection was made again; seconds spent waiting."""
+        self._door, self._patience, self._stop, self._say = door, patience, stop, say
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._joined = False
+        """Whether the derain stage has answered our latest `Join`."""
+        self._connected = False
+        self._broken = 0
+        self._missing_since: float | None = time.monotonic()
+        self._open()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, value: BaseException | None, _trace: object) -> None:
+        """Leaving on an error of our own tells the others, whose stream ends too."""
+        if isinstance(value, Exception) and not isinstance(value, Stopped | StageFailed):
+            self._post(Failure.of(self.role, value))
+        self.close()
+
+    def close(self) -> None:
+        """Let out what is queued, for a second at most."""
+        if not self._context.closed:
+            self._shut(1000)
+            self._context.term()
+
+    def _joining(self) -> Join:
+        raise NotImplementedError
+
+    def _open(self) -> None:
+        self._socket = self._door.open(self._context)
+        self._monitor = self._socket.get_monitor_socket(_EVENTS)
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._monitor, zmq.POLLIN)
+        self._joined = self._connected = False
+
+    def _shut(self, linger: int) -> None:
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+        self._socket.close(linger if self._connected else 0)
+
+    def _post(self, message: Message) -> None:
+        self._socket.send(pack(message))
+
+    def _rejoin(self) -> None:
+        """Connect anew and say who we are."""
+        self._shut(0)
+        self._open()
+        self.reconnects += 1
+        self._missing_since = self._missing_since or time.monotonic()
+        self._post(self._joining())
+
+    def _receive(self, timeout: float | None) -> tuple[Message, zmq.Frame | None] | None:
+        """The next message and its second part; None after `timeout` seconds, or where the connection was made again.
+
+        Raises StageFailed with the failure of another stage (UsageError where that is one); DerainError where we are
+        not let in, nobody answers, or what comes is no message; Stopped.
+        """
+        started = time.monotonic()
+        deadline = None if timeout is None else started + timeout
+        try:
+            while True:
+                if self._stop():
+                    raise Stopped
+                try:
+                    return self._read(self._socket.recv_multipart(zmq.NOBLOCK, copy=False))
+                except zmq.Again:
+                    pass
+                now = time.monotonic()
+                self._check_patience(now)
+                left = SLICE_MS / 1000 if deadline is None else min(SLICE_MS / 1000, max(0.0, deadline - now))
+                ready = self._poller.poll(math.ceil(left * 1000))
+                if any(socket is self._monitor for socket, _ in ready) and self._lost():
+                    self._say(f"stream {self.stream}: lost the derain stage at {self._door.url}, connecting again")
+                    self._rejoin()
+                    return None
+                if not ready and deadline is not None and now >= deadline:
+                    return None
+        finally:
+            self.waited += time.monotonic() - started
+
+    def _read(self, parts: list[zmq.Frame]) -> tuple[Message, zmq.Frame | None]:
+        message = unpack(parts[0].buffer)
+        if isinstance(message, Failure):
+            raise UsageError(message.text) if message.kind == "usage" else StageFailed(message)
+        if len(parts) != (2 if isinstance(message, FrameMsg) else 1):
+            raise self._confused(f"a {type(message).__name__} in {len(parts)} parts")
+        return message, parts[1] if len(parts) == 2 else None
+
+    def _lost(self) -> bool:
+        """Take in what the monitor says; whether a connection that stood has gone."""
+        event = recv_monitor_message(self._monitor)
+        kind = event["event"]
+        if kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self._connected, self._broken = True, 0
+        elif kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            key = self._door.key.public.decode() if self._door.key else "(none)"
+            raise DerainError(
+                f"the derain stage at {self._door.url} does not know our key: put the line of our .public file "
+                f"({key}) on its --allow list"
+            )
+        elif kind in (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL):
+            self._broken += 1
+            if self._broken >= _BROKEN_HANDSHAKES:
+                raise DerainError(
+                    f"the derain stage at {self._door.url} breaks off the handshake: --server-key is not its key, "
+                    "one end has keys and the other none, or something else listens there"
+                )
+        elif kind == zmq.EVENT_DISCONNECTED:
+            return self._connected
+        return False
+
+    def _check_patience(self, now: float) -> None:
+        if self._missing_since is None or not self._patience or now < self._missing_since + self._patience:
+            return
+        if self._connected:
+            raise DerainError(
+                f"stream {self.stream}: the derain stage at {self._door.url} is there, but no {self.other} stage has "
+                f"joined the stream within {self._patience:g} s (--patience)"
+            )
+        raise DerainError(
+            f"stream {self.stream}: no answer from {self._door.url} within {self._patience:g} s (--patience); does a "
+            "derain stage listen there?"
+        )
+
+    def _is_joined(self, theirs: int) -> None:
+        """The derain stage has answered, and speaks protocol `theirs`."""
+        if theirs != PROTOCOL:
+            raise DerainError(
+                f"the derain stage at {self._door.url} speaks link protocol {theirs}, we speak {PROTOCOL}: install the "
+                "same version of derain at both ends"
+            )
+        if self.reconnects and not self._joined:
+            self._say(f"stream {self.stream}: connected again")
+        self._joined, self._missing_since = True, None
+
+    def _confused(self, what: str) -> DerainError:
+        return DerainError(f"stream {self.stream}: got {what} from the derain stage: frames are lost, giving up")
