@@ -10,6 +10,7 @@ from pipeline.deraining import Deraining
 from pipeline.errors import DerainError
 from pipeline.job import IDENTITY, Job
 from pipeline.link import END_TIMEOUT, Receiver, Sender
+from pipeline.memory import bounded
 from pipeline.rain_layer import open_rain_layer, write
 from pipeline.stage import Stage
 from pipeline.wire import Ready, Report
@@ -30,7 +31,8 @@ def run(stage: Stage) -> None:
     ):
         network = None if job.model == IDENTITY else _load(job)
         info = source.accept()
-        deraining = Deraining(info, job, lambda number: _load(job, number)) if network else None
+        limit = job.restore.max_memory
+        deraining = Deraining(info, job, lambda number: bounded(_load(job, number), info, limit)) if network else None
         rain = ended.enter_context(open_rain_layer(job, info) or nullcontext())
         sink.hello(info)
         stage.ready(Ready("derain", model=job.model, runtime=network.runtime if network else "none"))

@@ -18,6 +18,7 @@ from pipeline.restore import Planes, Restorer
 
 if TYPE_CHECKING:
     from esdnet import Derainer
+    from esdnet.tiles import TiledDerainer
 
 
 class Deraining:
@@ -29,9 +30,9 @@ class Deraining:
         network: Gives the stream's `n`-th network, with membranes of its own. A field of interlaced video has one each.
     """
 
-    def __init__(self, info: StreamInfo, job: Job, network: Callable[[int], Derainer]) -> None:
+    def __init__(self, info: StreamInfo, job: Job, network: Callable[[int], Derainer | TiledDerainer]) -> None:
         self._job, self._network = job, network
-        self._networks: list[Derainer] = [network(0)]
+        self._networks: list[Derainer | TiledDerainer] = [network(0)]
         self._resets = ResetPolicy(info, scene_cuts=job.scene_cuts)
         self._forced = ""
         self.restorer = Restorer(info, job.restore)
@@ -61,7 +62,7 @@ class Deraining:
         return self.restorer.restored(frame, views, dry)
 
 
-def _shown(view: Frame, network: Derainer, full_range: bool, times: int) -> Planes:
+def _shown(view: Frame, network: Derainer | TiledDerainer, full_range: bool, times: int) -> Planes:
     """What the network makes of a view; a picture that stands alone it is shown several times."""
     planes = view.planes()
     for _ in range(times):

@@ -1,0 +1,57 @@
+"""How much memory a network takes for a frame, known before it is run.
+
+The state is counted exactly. What a step needs beside it was measured as the process's peak (benchmarks/memory.py): at
+640×360, 1280×720 and 1920×1080 it is in proportion to the pixels, and between the streaming networks to the state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from esdnet.models import load
+from esdnet.streaming import StreamNet
+
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Peak of a process: `base` bytes, and a pixel `fixed` + `per_state` × the bytes of its state."""
+
+    base: int
+    fixed: float
+    per_state: float
+
+
+# stream-nano 413, stream 667 bytes a pixel on eager; 1,130 and 1,783 on openvino, which keeps what it allocated
+_EAGER = _Measured(320 * _MIB, 160, 4.8)
+_RUNTIMES = {"eager": _EAGER, "openvino": _Measured(460 * _MIB, 480, 12.4)}
+_PICTURE_PER_CHANNEL = 360  # bytes a pixel and channel of the first level, of the paper's network at T = 4 on eager
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes for one process that runs one network."""
+
+    base: int  # interpreter, libraries, weights
+    step: float  # a pixel of what is derained at once
+    state: float  # a pixel of all that is remembered
+
+    def of(self, pixels: int, tile: int = 0, networks: int = 1) -> int:
+        """For frames of so many pixels, in tiles of so many (0: whole), by so many networks in turn (two for fields).
+
+        `pixels` counts the tiles' overlaps too. An estimate, within about 15 % where it was measured.
+        """
+        return round(self.base + (self.step * (tile or pixels) + self.state * pixels) * networks)
+
+
+def memory_of(model: str, runtime: str) -> Memory:
+    """What a model takes on a runtime; on one that was not measured, what it would on eager. ModelError as `load`."""
+    network = load(model)
+    known = _RUNTIMES.get(runtime, _EAGER)
+    if not isinstance(network, StreamNet):
+        width = next(network.parameters()).shape[0]
+        return Memory(known.base, _PICTURE_PER_CHANNEL * width, 0.0)
+    side = 64  # of the packed picture, which is half of the frame's
+    state = sum(tensor.numel() for tensor in network.initial_state(1, side, side).tensors()) * 4 / (2 * side) ** 2
+    return Memory(known.base, known.fixed + (known.per_state - 1) * state, state)
