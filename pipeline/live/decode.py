@@ -36,9 +36,11 @@ def run(stage: LiveStage) -> None:
             waiting = reader.box.take(_SLICE)
         if waiting is not None and next_stage.room(waiting.info, _SLICE):
             waiting = _newest(reader, waiting, stage)
+            if next_stage.sent < 2:  # there is room for a second only once the first has reached the encoder
+                stage.counters["dropped_start"] = _dropped(reader, stage)
             _send(next_stage, waiting, reader.break_before(waiting), stage)
             waiting = None
-        stage.counters["dropped_overload"] = reader.box.dropped + stage.counters.get("dropped_newer", 0)
+        stage.counters["dropped_overload"] = _dropped(reader, stage) if next_stage.sent > 1 else 0
         if reader.ended.is_set() and waiting is None and not len(reader.box):
             break
         _watch(reader, stage)
@@ -47,8 +49,14 @@ def run(stage: LiveStage) -> None:
     left = ([waiting] if waiting else []) + _rest(reader)
     stage.count("dropped_stop", len(left))
     stage.texts["state"] = "ending"
+    stage.counters["dropped_overload"] = _dropped(reader, stage)
     next_stage.finish()
-    stage.counters["dropped_overload"] = reader.box.dropped + stage.counters.get("dropped_newer", 0)
+
+
+def _dropped(reader: Reader, stage: LiveStage) -> int:
+    """Frames given up for newer ones since the next stage was there for the first time."""
+    all_dropped = reader.box.dropped + stage.counters.get("dropped_newer", 0)
+    return all_dropped - stage.counters.get("dropped_start", 0)
 
 
 def _newest(reader: Reader, waiting: Read, stage: LiveStage) -> Read:

@@ -170,12 +170,11 @@ class _Work:
             began = told or even_size(info)
             self._encoder = LiveEncoder(began, self._order)
             self._stage.info = began
-            for pts, samples in self._early:
-                self._fan.send(self._encoder.sound(pts, samples))
-            self._early.clear()
         interval = 1 / float(fraction(info.average_rate or (25, 1)))
         header = msgspec.structs.replace(frame.header, duration=round(interval * TICKS))
         self._fan.send(self._encoder.picture(Frame(header, frame.pixels), info))
         self._pts = frame.header.pts
+        while self._early:  # behind the first picture, with which the outputs begin
+            self._fan.send(self._encoder.sound(*self._early.popleft()))
         for text in self._encoder.warnings:
             self._stage.warn(text)

@@ -24,7 +24,8 @@ TOLERANCE = RATE // 20
 """Samples by which sound may drift from its timestamps before some are added or left out: 50 ms is not heard."""
 LATE = RATE
 """Samples that sound may be behind the picture before silence takes its place."""
-_LONGEST_SILENCE = RATE // 2  # samples made at once
+LONGEST_SILENCE = 10 * RATE
+"""Samples of silence that fill a gap; over a longer one the timestamps jump."""
 _WAITING = 200  # messages
 
 
@@ -119,9 +120,12 @@ class SoundTrack:
 
     def _fill(self, until: int) -> None:
         assert self._next is not None
-        self.silence += until - self._next
-        while (left := until - self._next) > 0:
-            self._put(np.zeros((min(left, _LONGEST_SILENCE), 2), np.int16))
+        gap = until - self._next
+        if gap > LONGEST_SILENCE:
+            self._held, self._start, self._next = [], until, until
+            return
+        self.silence += gap
+        self._put(np.zeros((gap, 2), np.int16))
 
     def _put(self, row: NDArray[np.int16]) -> None:
         assert self._next is not None

@@ -83,6 +83,7 @@ class Tally:
         read, written = self.total("decode", "read"), self.total("encode", "written")
         rates = self._rates(now, read, written)
         dropped = {
+            "start": self.total("decode", "dropped_start"),
             "overload": self.total("decode", "dropped_overload"),
             "stop": self.total("decode", "dropped_stop"),
         }
