@@ -159,7 +159,9 @@ class HostClient:
             )
         elif kind in (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL):
             self._broken += 1
-            if self._broken >= _BROKEN_HANDSHAKES:
+            if (
+                self._broken >= _BROKEN_HANDSHAKES or kind == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+            ):  # then libzmq gives up
                 raise DerainError(
                     f"the derain stage at {self._door.url} breaks off the handshake: --server-key is not its key, "
                     "one end has keys and the other none, or something else listens there"

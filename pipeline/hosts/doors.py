@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from pipeline.keys import KeyPair, read_allowed
 LARGEST_MESSAGE = 256 << 20
 """Bytes. A frame of 7680 × 4320 in 16-bit 4:4:4 is 199 MB; a peer that sends more is cut off."""
 PLAIN = "--insecure-plain-tcp"
+_IPV4 = re.compile(r"tcp://\d+\.\d+\.\d+\.\d+:")
 _log = logging.getLogger(__name__)
 
 
@@ -150,6 +152,6 @@ def _set(socket: zmq.Socket[bytes], url: str, largest: int) -> None:
     socket.set_hwm(0)  # what may be in flight is bounded by us, in frames and bytes
     socket.linger = 0
     socket.maxmsgsize = largest
-    socket.ipv6 = True
+    socket.ipv6 = not _IPV4.match(url)
     if url.startswith("tcp://"):
         socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
