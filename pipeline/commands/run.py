@@ -1,22 +1,31 @@
-"""`derain run SRC DST`: a video file or a folder of pictures in, derained out."""
+"""`derain run SRC DST`: a video file, a folder of pictures or a live stream in, derained out."""
 
 from __future__ import annotations
 
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+_LIVE: dict[str, Any] = {"rich_help_panel": "Live streams"}
+
 
 def run(
-    source: Annotated[str, typer.Argument(metavar="SRC", help="Video file, picture, or folder of pictures.")],
-    destination: Annotated[
-        str, typer.Argument(metavar="DST", help="Video file (its ending says which kind) or folder.")
+    context: typer.Context,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SRC", help="Video file, picture, folder of pictures, or live: rtsp://… (docs/live.md)."
+        ),
+    ],
+    destinations: Annotated[
+        list[str],
+        typer.Argument(metavar="DST…", help="Video file (its ending says which kind) or folder; live: several."),
     ],
     model: Annotated[
-        str, typer.Option(help="Name (see derain models), .safetensors or .pth; identity: none.")
+        str, typer.Option(help="Name (see derain models), .safetensors or .pth; identity: none. Live: stream-nano.")
     ] = "stream",
     runtime: Annotated[str, typer.Option(help="How the network runs; auto takes the best here.")] = "auto",
     codec: Annotated[str, typer.Option(help="Encoder: libx264, libx265, libsvtav1, ffv1 (lossless) …")] = "libx264",
@@ -39,14 +48,37 @@ def run(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the destination.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no summary.")] = False,
     json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Play a file at its own pace, as if live.", **_LIVE)] = False,
+    duration: Annotated[float | None, typer.Option(help="Stop after so many seconds.", **_LIVE)] = None,
+    on_overload: Annotated[str, typer.Option(help="skip, downscale or passthrough.", **_LIVE)] = "skip",
+    on_loss: Annotated[str, typer.Option(help="freeze, slate or stop.", **_LIVE)] = "freeze",
+    stall_timeout: Annotated[float, typer.Option(help="Seconds without a frame that are a loss.", **_LIVE)] = 5.0,
+    wait: Annotated[bool, typer.Option(help="Wait for a source that isn't there at the start.", **_LIVE)] = False,
+    rtsp_transport: Annotated[str, typer.Option(help="tcp or udp.", **_LIVE)] = "tcp",
+    gop: Annotated[float, typer.Option(help="Seconds between keyframes.", **_LIVE)] = 2.0,
+    audio: Annotated[bool, typer.Option(help="Whether sound goes along.", **_LIVE)] = True,
+    segment_time: Annotated[float, typer.Option(help="Seconds of a rolling segment.", **_LIVE)] = 60.0,
+    keep: Annotated[int, typer.Option(min=0, help="Rolling segments to keep; 0: all.", **_LIVE)] = 0,
 ) -> None:
     """Take the rain out of a video or a folder of pictures.
 
     Timestamps, sound, subtitles, chapters, metadata, rotation and colour tags are kept. The destination appears when
     it is whole. A file of more than two segments' length can be cut off at any moment: run again, it goes on.
+
+    From a camera or a stream it goes on until Ctrl-C, SIGTERM or --duration, and then closes every file.
     """
     import msgspec
 
+    from pipeline.commands.live_order import check_offline, is_live, live_order
+
+    given = {name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}
+    if live or is_live(source, destinations):
+        from pipeline.commands.run_live import run_live
+
+        run_live(live_order(context.params, given), quiet=quiet, json=json)
+        return
+    check_offline(destinations, given)
+    destination = destinations[0]
     from pipeline.errors import DerainError
     from pipeline.job import Job, JobResult, check_job
     from pipeline.offline import run_job

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal, TypeAlias
@@ -51,7 +52,7 @@ def is_live_destination(destination: str) -> bool:
     """Whether what `derain run` is given to write makes the job a live one: `-`, a network address, HLS, a template for
     rolling segments, a virtual camera."""
     scheme = destination.partition("://")[0].lower() if "://" in destination else ""
-    rolling = "%" in destination and os.path.splitext(destination)[1].lower() in FORMATS
+    rolling = is_template(destination) and os.path.splitext(destination)[1].lower() in FORMATS
     return (
         destination == "-" or scheme in SCHEMES or destination.endswith(".m3u8") or rolling
         or destination.startswith("/dev/video")
@@ -119,7 +120,12 @@ def _kind(address: str) -> LiveDestination:
         raise UsageError(f"{address}: cannot tell a container from the ending {ending or '(none)'!r}; use {known}")
     if ending in (".avi", ".mov", ".m4v"):
         raise UsageError(f"{address}: {ending} is not playable when it is cut off; record to .mkv, .ts or .mp4")
-    return LiveDestination(address, "rolling" if "%" in address else "file", FORMATS[ending])
+    return LiveDestination(address, "rolling" if is_template(address) else "file", FORMATS[ending])
+
+
+def is_template(name: str) -> bool:
+    """Whether a file's name has fields of strftime, like cam-%Y%m%d-%H%M%S.mkv."""
+    return bool(re.search(r"%-?[A-Za-z]", name))
 
 
 def _check_camera(address: str) -> None:
