@@ -83,10 +83,8 @@ def eval_(
             progress.update(task, description=pair.name)
             shown = repeat if standing else None
             rows.append(
-                evaluate_pair(
-                    derainer, pair, reset_every_frame, shown, forgetful=forgetful, perceptual=perceptual
-                )
-            )  # fmt: skip
+                evaluate_pair(derainer, pair, reset_every_frame, shown, forgetful=forgetful, perceptual=perceptual)
+            )
             progress.advance(task)
         if energy_frames:
             _measure_energy(probe, pairs, rows, energy_frames, energy_clips, repeat if standing else 1, progress)
@@ -132,7 +130,8 @@ def _measure_energy(
     """Adds `energy` to the rows of at most `clips` clips, spread over all: counting in plain PyTorch is slow."""
     from training.evaluation import energy_of
 
-    chosen = sorted({round(i * (len(pairs) - 1) / max(1, clips - 1)) for i in range(min(clips, len(pairs)))})
+    count = min(clips, len(pairs))
+    chosen = sorted({round(i * (len(pairs) - 1) / max(1, count - 1)) for i in range(count)})
     task = progress.add_task("energy", total=len(chosen))
     for index in chosen:
         progress.update(task, description=f"energy of {pairs[index].name}")
