@@ -41,7 +41,8 @@ def write_page(seen: Inspection, path: Path, title: str) -> None:
         parts += [
             "<h2>Membranes over time</h2>",
             "<p>Two places: one that a streak passes, and one that stays dry. Above the luma that comes in and goes "
-            "out, below the potential, after firing, of the channel that is charged most in each carried layer.</p>",
+            "out; below, for each carried layer, the potential after firing that is farthest from 0 of all channels "
+            "there: above 0 charged, below 0 inhibited.</p>",
             _image(_membranes(seen)),
         ]
     parts += ["<h2>Firing rate a layer</h2>", _image(_rates(seen)), _table(seen)]
@@ -98,6 +99,7 @@ def _membranes(seen: Inspection) -> Any:
         top.plot(place.rainy, label="rainy", color="tab:red")
         top.plot(place.derained, label="derained", color="tab:blue")
         top.set_title(f"{place.label} ({place.x}, {place.y})")
+        bottom.set_prop_cycle(color=pyplot.get_cmap("tab20")(range(20)))
         for name, values in place.potentials.items():
             bottom.plot(values, label=name, lw=1)
         bottom.set_xlabel("frame")

@@ -179,7 +179,9 @@ def _levels(network: nn.Module, name: str) -> int:
 def _count(layer: Layer, fired: Tensor, wet: Tensor) -> None:
     layer.rates.append(float((fired > 0).float().mean()))
     activity = fired.mean(0)
-    share = F.adaptive_avg_pool2d(wet, tuple(activity.shape))[0, 0]  # how much of each neuron's place is in the rain
+    share = F.adaptive_avg_pool2d(wet, (activity.shape[0], activity.shape[1]))[
+        0, 0
+    ]  # how much of each neuron's place is in the rain
     for where, kept in ((share, layer.in_rain), (1 - share, layer.in_dry)):
         total = float(where.sum())
         kept.append(float((activity * where).sum()) / total if total > 1 else float("nan"))
