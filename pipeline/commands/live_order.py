@@ -45,18 +45,10 @@ def live_order(params: Mapping[str, Any], given: set[str]) -> LiveOrder:
     for name, choices in (("on_overload", OnOverload), ("on_loss", OnLoss), ("rtsp_transport", RtspTransport)):
         if params[name] not in get_args(choices):
             raise UsageError(f"{_named([name])} {params[name]}: choose one of {', '.join(get_args(choices))}")
-    same: tuple[str, ...] = (
-        "source",
-        "destinations",
-        "runtime",
-        "threads",
-        "codec",
-        "crf",
-        "preset",
-        "overwrite",
-        "duration",
-    )
-    same += ("on_overload", "on_loss", "stall_timeout", "rtsp_transport", "gop", "audio", "segment_time")
+    same = {
+        *("source", "destinations", "runtime", "threads", "codec", "crf", "preset", "overwrite", "duration"),
+        *("on_overload", "on_loss", "stall_timeout", "rtsp_transport", "gop", "audio", "segment_time"),
+    }
     return LiveOrder(
         id="run",
         model=params["model"] if "model" in given else LIVE_MODEL,

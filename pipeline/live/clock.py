@@ -12,6 +12,9 @@ from pipeline.live.messages import TICKS
 JUMP = 1.0
 """Seconds: source timestamps that go back, or ahead by more than this beyond the time that passed, are a jump."""
 
+LEAST_STEP = TICKS // 1000
+"""Ticks between two frames at least: Matroska and FLV count milliseconds."""
+
 
 class SourceClock:
     """Maps the timestamps of one source to the output clock.
@@ -52,12 +55,12 @@ class SourceClock:
             jumped = step < 0 or step > passed + JUMP
             self.jumps += jumped
         if self._offset is None or jumped:
-            earliest = now if self._last is None else max(now, (self._last + 1) / TICKS)
+            earliest = now if self._last is None else max(now, (self._last + LEAST_STEP) / TICKS)
             self._offset = earliest - seconds
         self._source, self._arrived = seconds, arrived
         ticks = round((seconds + self._offset) * TICKS)
         if self._last is not None:
-            ticks = max(ticks, self._last + 1)
+            ticks = max(ticks, self._last + LEAST_STEP)
         self._last = ticks
         return ticks, jumped
 

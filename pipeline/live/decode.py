@@ -36,11 +36,11 @@ def run(stage: LiveStage) -> None:
             waiting = reader.box.take(_SLICE)
         if waiting is not None and next_stage.room(waiting.info, _SLICE):
             waiting = _newest(reader, waiting, stage)
-            if next_stage.sent < 2:  # there is room for a second only once the first has reached the encoder
+            if not next_stage.sent:
                 stage.counters["dropped_start"] = _dropped(reader, stage)
             _send(next_stage, waiting, reader.break_before(waiting), stage)
             waiting = None
-        stage.counters["dropped_overload"] = _dropped(reader, stage) if next_stage.sent > 1 else 0
+        stage.counters["dropped_overload"] = _dropped(reader, stage) if next_stage.sent else 0
         if reader.ended.is_set() and waiting is None and not len(reader.box):
             break
         _watch(reader, stage)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.errors import DerainError
-from pipeline.frame import Frame, StreamInfo, fraction
+from pipeline.frame import Frame, FrameHeader, StreamInfo, fraction, frame_bytes
 from pipeline.job import IDENTITY
 from pipeline.live.links import Downstream, Upstream
 from pipeline.live.overload import Governor, enlarged, shrunk
@@ -40,7 +40,12 @@ def run(stage: LiveStage) -> None:
     in_flight = QUEUE if order.on_overload == "passthrough" else 1
     before = Upstream(stage.told.address("decoded"), "derain", "decode", in_flight, stage.stopped)
     behind = Downstream(stage.told.address("derained"), "derain", "encode", stage.stopped)
-    for info, frame in before.frames():
+
+    def prepare(info: StreamInfo) -> None:
+        work.prepare(info)
+        behind.connect(info)
+
+    for info, frame in before.frames(prepare):
         behind.send(info, work.derained(info, frame))
     if behind.finish():
         before.acknowledge()
@@ -54,7 +59,7 @@ class _Work:
         order = stage.order
         self._stage, self._order = stage, order
         self._networks: list[Derainer] = []
-        self._info: StreamInfo | None = None
+        self._size: tuple[int, int, str] | None = None
         self._restorer: Restorer | None = None
         self._resets: ResetPolicy | None = None
         self._governor = Governor(time.monotonic)
@@ -66,10 +71,23 @@ class _Work:
             self._network(0)
             self._probe = self._made_probe()
 
+    def prepare(self, info: StreamInfo) -> None:
+        """Get ready for frames of this stream: some runtimes compile for a size when they see it first."""
+        self._restorer = Restorer(info, RestoreOptions())
+        self._interval = 1 / (float(fraction(info.average_rate)) if info.average_rate else _USUAL_RATE)
+        if self._resets is None:
+            self._resets = ResetPolicy(info, scene_cuts=self._order.scene_cuts)
+        size = (info.width, info.height, info.pixel_format)
+        if self._networks and size != self._size:
+            self._size = size
+            pixels = np.full(frame_bytes(info.pixel_format, info.width, info.height), 128, np.uint8)
+            header = FrameHeader(index=0, pts=0, width=info.width, height=info.height, pixel_format=info.pixel_format)
+            self._run(self._networks[0], Frame(header, pixels))
+            self._networks[0].reset()
+
     def derained(self, info: StreamInfo, frame: Frame) -> Frame:
         """The frame as it goes on, with the same header."""
         stage, began = self._stage, time.monotonic()
-        self._new_stream(info, frame)
         late = began - frame.header.read_at > LATE * self._interval
         passed = self._order.model == IDENTITY or (self._order.on_overload == "passthrough" and late)
         if passed:
@@ -86,14 +104,6 @@ class _Work:
     def close(self) -> None:
         if self._preview is not None:
             self._preview.close()
-
-    def _new_stream(self, info: StreamInfo, frame: Frame) -> None:
-        if self._resets is None:
-            self._resets = ResetPolicy(info, scene_cuts=self._order.scene_cuts)
-        if info != self._info:
-            self._info, self._restorer = info, Restorer(info, RestoreOptions())
-            rate = float(fraction(info.average_rate)) if info.average_rate else _USUAL_RATE
-            self._interval = 1 / rate
 
     def _shown(self, frame: Frame) -> Frame:
         assert self._restorer is not None

@@ -15,6 +15,7 @@ from pipeline.errors import DerainError
 from pipeline.frame import Frame, StreamInfo, fraction
 from pipeline.link import Stopped
 from pipeline.live import notice
+from pipeline.live.clock import LEAST_STEP
 from pipeline.live.encoder import LiveEncoder, even_size
 from pipeline.live.fan import Fan
 from pipeline.live.links import Upstream
@@ -48,7 +49,7 @@ class _Inbox(threading.Thread):
         stage = self._stage
         link = Upstream(stage.told.address("derained"), "encode", "derain", _IN_FLIGHT, stage.stopped)
         try:
-            for item in link.frames():
+            for item in link.frames(lambda _: None):
                 while not stage.stopped():
                     with contextlib.suppress(queue.Full):
                         self.frames.put(item, timeout=_SLICE)
@@ -95,6 +96,8 @@ class _Work:
     """The encoder of one stream, opened by its first frame, and what is shown when none come."""
 
     def __init__(self, stage: LiveStage) -> None:
+        import av  # noqa: F401  # loaded before the first frame comes, which would grow old
+
         self._stage, self._order = stage, stage.order
         self._fan = Fan(stage)
         self._encoder: LiveEncoder | None = None
@@ -114,9 +117,10 @@ class _Work:
         """Encode a frame of the source."""
         began = time.monotonic()
         pts = frame.header.pts + self._shift
-        if pts <= self._pts:
-            self._shift += self._pts + 1 - pts
-            pts = self._pts + 1
+        earliest = self._pts + LEAST_STEP if self._pts >= 0 else 0
+        if pts < earliest:
+            self._shift += earliest - pts
+            pts = earliest
         self._last, self._last_info, self._last_at = notice.at(frame, pts), info, began
         self._encode(self._last, info)
         now = time.monotonic()
@@ -149,7 +153,7 @@ class _Work:
         if now - self._filled_at < 1 / FILL_RATE:
             return
         self._filled_at = now
-        pts = max(self._pts + 1, round((now - self._stage.told.epoch) * TICKS) + self._shift)
+        pts = max(self._pts + LEAST_STEP, round((now - self._stage.told.epoch) * TICKS) + self._shift)
         shown = self._last
         if away >= NOTICE_AFTER:
             slate = self._order.on_loss == "slate"

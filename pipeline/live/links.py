@@ -54,6 +54,15 @@ class Downstream:
             self._drop()
             return False
 
+    def connect(self, info: StreamInfo) -> None:
+        """Wait until the next stage is there."""
+        while True:
+            try:
+                self._link(info)
+                return
+            except StageFailed:
+                self._drop()
+
     def send(self, info: StreamInfo, frame: Frame) -> None:
         """Send a frame, waiting for room; over a new link where the one there breaks."""
         while True:
@@ -112,13 +121,18 @@ class Upstream:
         self._url, self._stage, self._peer, self._in_flight, self._stop = url, stage, peer, in_flight, stop
         self._receiver: Receiver | None = None
 
-    def frames(self) -> Iterator[tuple[StreamInfo, Frame]]:
-        """Frames with their stream, over as many links as it takes, until one ends as it should."""
+    def frames(self, prepare: Callable[[StreamInfo], None]) -> Iterator[tuple[StreamInfo, Frame]]:
+        """Frames with their stream, over as many links as it takes, until one ends as it should.
+
+        `prepare` is called with the stream before its first frame may come: what takes long is done there, so that
+        no frame grows old in the meantime.
+        """
         while True:
             receiver = Receiver(self._url, bind=False, stage=self._stage, peer=self._peer, stop=self._stop)
             self._receiver = receiver
             try:
                 info = receiver.accept()
+                prepare(info)
                 for frame in receiver.frames(self._in_flight):
                     yield info, frame
                 return
