@@ -51,7 +51,8 @@ class Deraining:
         views = self.restorer.views(frame)
         while len(self._networks) < len(views):
             self._networks.append(self._network(len(self._networks)))
-        if reason := self._resets.reason(views[0], self._forced):
+        still = self.restorer.info.stills and frame.header.index > 0
+        if reason := self._resets.reason(views[0], self._forced or ("still" if still else "")):
             frame.header = msgspec.structs.replace(frame.header, reset=reason)
             for network in self._networks:
                 network.reset()

@@ -16,7 +16,7 @@ def run(stage: Stage) -> None:
     job = stage.job
     with Receiver(stage.order.upstream, bind=False, stage="encode", peer="derain", stop=stage.stopped) as link:
         info = link.accept()
-        copied = job.source if os.path.isfile(job.source) else ""
+        copied = job.source if os.path.exists(job.source) else ""  # a folder's pictures have metadata to copy too
         segments = open_segments(job, info, copied, stage.check)
         with segments or open_sink(job.destination, info, job.encode, copied) as sink:
             stage.ready(Ready("encode"))

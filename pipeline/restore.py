@@ -279,7 +279,7 @@ def _region(path: str, info: StreamInfo) -> NDArray[np.float32]:
     if not os.path.isfile(path):
         raise DerainError(f"--region {path}: no such picture")
     with PictureSource(path) as source:
-        plane = next(iter(source)).planes()[0]
+        plane = next(iter(source)).planes()[0].astype(np.float32)
     grey = plane if plane.ndim == 2 else plane.mean(axis=2)
     stored = np.rot90(grey, -round(info.rotation / 90))
     if stored.shape != (info.height, info.width):

@@ -30,7 +30,7 @@ def open_sink(destination: str, info: StreamInfo, options: EncodeOptions, source
 
     folder = destination.endswith("/") or os.path.isdir(destination) or not os.path.splitext(destination)[1]
     if folder or is_picture(destination):
-        return PictureSink(destination.rstrip("/") or "/", info, options.overwrite)
+        return PictureSink(destination.rstrip("/") or "/", info, options.overwrite, source)
     from pipeline.sinks.file import FileSink
 
     return FileSink(destination, info, options, source)

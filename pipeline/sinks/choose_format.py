@@ -28,8 +28,9 @@ def choose_format(taken: Sequence[str], carried: str, width: int, height: int, e
             where a size is odd.
     """
     source = pixel_format(carried)
-    if source.packed and source.bits == 8 and not any(_is_rgb(name) for name in taken):
-        source = pixel_format("yuv420p")  # pictures that become a video have no chroma of their own to keep
+    if source.packed and not any(_is_rgb(name) for name in taken):
+        # pictures that become a video have no chroma of their own to keep
+        source = pixel_format("yuv420p" if source.bits == 8 else f"yuv420p{source.bits}le")
     fitting = [(name, form) for name in taken if (form := like(name)) and not (even and _splits(form, width, height))]
     return min(fitting, key=lambda pair: _loss(source, pair[1]))[0]
 

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.colour import FULL, LIMITED, is_full_range, swscale_matrix
+from pipeline.deep_pixels import deep_picture
 from pipeline.errors import DerainError, UsageError
+from pipeline.formats import pixel_format
 from pipeline.frame import Frame, StreamInfo
+from pipeline.hdr import is_hdr
+from pipeline.picture_metadata import CICP, Metadata, encode_picture, read_picture
 from pipeline.pixels import convert, unpack
 from pipeline.sinks.sink import Sink
 from pipeline.sinks.temporary import check_destination, put_in_place, remove, sync, temporary_beside, writing
 from pipeline.sources.pictures import ENDINGS, is_picture
 
 _JPEG_QUALITY = 97
+_DEEP = (".png", ".tif", ".tiff")
+"""Endings of pictures that hold 16 bits a sample."""
+_TRANSPARENT = (".png", ".webp", ".tif", ".tiff")
 
 
 class PictureSink(Sink):
     """Writes each frame as one picture.
 
-    Frames from pictures keep their file names; frames of a video become 000001.png, 000002.png … YUV becomes RGB by
-    the matrix and range the stream is tagged with, and rotated video is turned upright, since a PNG cannot say so.
+    Frames from pictures keep their file names, EXIF, XMP and ICC profile; frames of a video become 000001.png,
+    000002.png … YUV becomes RGB by the matrix and range the stream is tagged with, and rotated video is turned upright,
+    since a PNG cannot say so. More than 8 bits become 16 in PNG and TIFF; where an ending cannot hold depth or
+    transparency, `warnings` tells the first of each. A PNG from HDR video says its curve (cICP).
 
     A new folder appears whole at `close`. In a folder that is there already each picture is put in place whole;
     with `overwrite` it replaces the one of that name, and all others stay.
@@ -31,15 +41,18 @@ class PictureSink(Sink):
         destination: The folder, or one picture.
         info: The stream, as its source describes it.
         overwrite: Write into a folder that holds something, or replace a picture.
+        source: The picture or the folder of pictures that the frames come from; "" for none.
 
     Raises:
         DerainError: The destination exists or cannot be written.
     """
 
-    def __init__(self, destination: str, info: StreamInfo, overwrite: bool) -> None:
+    def __init__(self, destination: str, info: StreamInfo, overwrite: bool, source: str = "") -> None:
         super().__init__(destination)
         self._info = info
         self._overwrite = overwrite
+        self._source = source
+        self._told: set[str] = set()
         self._single = is_picture(destination)
         if self._single and info.frames not in (1, None):
             raise UsageError(f"{destination}: is one picture, the source has {info.frames} frames; name a folder")
@@ -64,8 +77,6 @@ class PictureSink(Sink):
             raise
 
     def _write(self, frame: Frame) -> None:
-        import cv2
-
         if not self._open:
             raise DerainError(f"{self.destination}: is closed already")
         if self._single and self.frames:
@@ -73,38 +84,67 @@ class PictureSink(Sink):
         name = os.path.basename(frame.header.name) or f"{frame.header.index + 1:06d}.png"
         if self._single:
             name = os.path.basename(self.destination)
-        pixels = self._upright(frame)
+        pixels = self._fitting(self._upright(frame), name)
         if pixels.ndim == 3:
-            pixels = np.ascontiguousarray(pixels[:, :, ::-1])
-        options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if name.lower().endswith((".jpg", ".jpeg")) else []
-        if name.lower().endswith(".webp"):
-            options = [cv2.IMWRITE_WEBP_QUALITY, 101]  # above 100 is lossless
-        done, coded = cv2.imencode(os.path.splitext(name)[1], pixels, options)
-        if not done:
+            pixels = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
+        coded = encode_picture(name, pixels, self._metadata(frame), _JPEG_QUALITY)
+        if coded is None:
             raise DerainError(f"{self.destination}: {name} could not be encoded; use one of {', '.join(ENDINGS)}")
         with open(os.path.join(self._temporary, name), "xb") as file:
-            file.write(coded.data)
+            file.write(coded)
             file.flush()
             os.fsync(file.fileno())
         self._names.append(name)
         self.frames += 1
 
-    def _upright(self, frame: Frame) -> NDArray[np.uint8]:
+    def _upright(self, frame: Frame) -> NDArray[Any]:
+        """(H, W, 3 or 4) RGB or (H, W) grey in full range, of 8 or 16 bits."""
         header = frame.header
-        if header.pixel_format == "yuv420p":
+        form = pixel_format(header.pixel_format)
+        if form.packed or form.name == "gray":
+            (pixels,) = frame.planes()
+            if form.kind == "gray" and not header.name and not is_full_range(self._info):
+                pixels = _widen(pixels)
+        elif form.bits > 8:
+            pixels = deep_picture(frame, self._info)
+        else:
+            to = "rgba" if form.alpha else "rgb24"
+            full = form.kind == "rgb" or is_full_range(self._info)
             made = convert(
                 unpack(frame.pixels, header.pixel_format, header.width, header.height),
-                "rgb24",
+                to,
                 swscale_matrix(self._info.colorspace, header.height),
-                range_in=FULL if is_full_range(self._info) else LIMITED,
+                range_in=FULL if full else LIMITED,
                 range_out=FULL,
             )
-            pixels = np.asarray(made.to_ndarray(), np.uint8)
-        else:
-            (pixels,) = frame.planes()
-            if header.pixel_format == "gray" and not header.name and not is_full_range(self._info):
-                pixels = _widen(pixels)
+            pixels = made.to_ndarray()
         return np.rot90(pixels, self._quarter_turns) if self._quarter_turns else pixels
+
+    def _fitting(self, pixels: NDArray[Any], name: str) -> NDArray[Any]:
+        """What a file with such an ending can hold of a picture."""
+        ending = os.path.splitext(name)[1].lower()
+        if pixels.dtype.itemsize > 1 and ending not in _DEEP:
+            self._tell(f"16 bits a sample become 8, which is all that {ending} holds; use {' or '.join(_DEEP)}")
+            pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+        if pixels.ndim == 3 and pixels.shape[2] == 4 and ending not in _TRANSPARENT:
+            self._tell(f"transparency is dropped: {ending} has none; use {', '.join(_TRANSPARENT)}")
+            pixels = pixels[:, :, :3]
+        return pixels
+
+    def _tell(self, what: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            self.warnings.append(what)
+
+    def _metadata(self, frame: Frame) -> Metadata:
+        name = frame.header.name
+        path = os.path.join(self._source, name) if os.path.isdir(self._source) else self._source
+        if name and path and os.path.isfile(path):
+            with writing(self.destination):
+                return read_picture(path)[1]
+        if is_hdr(self._info.color_trc):
+            return Metadata({CICP: bytes((self._info.color_primaries, self._info.color_trc, 0, 1))})
+        return Metadata()
 
     def close(self) -> None:
         if not self._open:

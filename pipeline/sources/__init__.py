@@ -33,7 +33,7 @@ def open_source(
     from pipeline.sources.pictures import PictureSource, is_picture
 
     if os.path.isdir(path) or (os.path.isfile(path) and is_picture(path)):
-        return PictureSource(path)
+        return PictureSource(path, native)
     from pipeline.sources.file import FileSource
 
     return FileSource(path, threads=threads, partial=partial, native=native, deinterlace=deinterlace, strict=strict)
