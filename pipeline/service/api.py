@@ -27,6 +27,7 @@ from pipeline.service.guard import Guard
 from pipeline.service.manager import Manager, NoSuchStream
 from pipeline.service.metrics import CONTENT_TYPE, StreamMetrics
 from pipeline.service.pictures import NoPicture, Pictures
+from pipeline.service.shown import shown
 from pipeline.service.webrtc import TooManyViewers, WebRtcViewers
 
 PAGE = Path(__file__).parent.parent / "preview"
@@ -165,15 +166,14 @@ class Api:
         stream = self._manager.get(request.path_params["name"])
         since, after = _number(request, "since"), int(_number(request, "log"))
         return _json(
-            stream.snapshot()
-            | {"history": stream.past.history(since), "log": msgspec.to_builtins(stream.past.log(after))}
+            shown(stream) | {"history": stream.past.history(since), "log": msgspec.to_builtins(stream.past.log(after))}
         )
 
     async def _add(self, request: Request) -> Response:
         if self._manager.draining:
             raise NoPicture("the service is ending")
         stream = self._manager.add(await _body(request))
-        return _json(stream.snapshot(), 201)
+        return _json(shown(stream), 201)
 
     async def _remove(self, request: Request) -> Response:
         await self._manager.remove(request.path_params["name"])
@@ -182,18 +182,18 @@ class Api:
     async def _start(self, request: Request) -> Response:
         stream = self._manager.get(request.path_params["name"])
         stream.start()
-        return _json(stream.snapshot())
+        return _json(shown(stream))
 
     async def _stop(self, request: Request) -> Response:
         stream = self._manager.get(request.path_params["name"])
         await stream.stop()
-        return _json(stream.snapshot())
+        return _json(shown(stream))
 
     async def _restart(self, request: Request) -> Response:
         stream = self._manager.get(request.path_params["name"])
         await stream.stop()
         stream.start()
-        return _json(stream.snapshot())
+        return _json(shown(stream))
 
     async def _reload(self, _request: Request) -> Response:
         return _json(await self._manager.reload())

@@ -15,6 +15,7 @@ from pipeline.redact import redact
 from pipeline.service.config import ServiceConfig, StreamConfig, load_config, parse_stream
 from pipeline.service.lease import Lease
 from pipeline.service.process import LIVE
+from pipeline.service.shown import shown
 from pipeline.service.stream import Stream
 from pipeline.service.tracing import Tracer
 
@@ -75,13 +76,13 @@ class Manager:
             "draining": self.draining,
             "reload_error": self.reload_error,
             "webrtc": self.config.webrtc.enabled,
-            "streams": [stream.snapshot() for stream in self._streams.values()],
+            "streams": [shown(stream) for stream in self._streams.values()],
         }
 
     def ready(self) -> bool:
         """Whether every stream that is to run has begun once, and the service is not ending."""
         if not self._was_ready:
-            self._was_ready = all(stream.state != "starting" for stream in self._streams.values())
+            self._was_ready = all(stream.begun for stream in self._streams.values())
         return self._was_ready and not self.draining
 
     # ---- what others do

@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from pipeline.live_status import LiveStatus
+
 GROUP_GRACE = 1.0
 """Seconds that the stages of a stream that was killed have to close their files before they are killed too."""
 _PR_SET_CHILD_SUBREAPER = 36
@@ -29,6 +31,16 @@ def adopt_orphans() -> None:
     """Have Linux give us the stages of a stream that was killed, so that they can be waited for."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def cause_of_death(code: int, status: LiveStatus | None, printed: str) -> str:
+    """Why a process ended: a signal, what it said itself, or its code and what it printed last; "" for a good end."""
+    if code < 0:
+        cause = f"the process was killed by {signal.Signals(-code).name}"
+        return cause + ("; the machine may be out of memory" if code == -signal.SIGKILL else "")
+    if status and status.error and status.state in ("failed", "stopped"):
+        return status.error
+    return "" if code == 0 else f"the process ended with code {code}" + (f" ({printed})" if printed else "")
 
 
 class StreamProcess:

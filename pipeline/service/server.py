@@ -87,7 +87,8 @@ class Service:
             manager.begin()
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             shown = f"[{host}]" if ":" in host else host
-            _log.info("derain serve: %d streams, http://%s:%d/", len(self._config.streams), shown, port)
+            many = len(self._config.streams)
+            _log.info("derain serve: %d stream%s, http://%s:%d/", many, "s" * (many != 1), shown, port)
             if not self._auth.can_change:
                 _log.info("no token is set: the page and the API can be read, nothing can be changed")
             _notify("READY=1")

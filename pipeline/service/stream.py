@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
-import msgspec
-import zmq
 import zmq.asyncio
 
 from pipeline.errors import DerainError
-from pipeline.live_status import LiveStatus, unpack_status
+from pipeline.live_status import LiveStatus
 from pipeline.redact import redact
 from pipeline.service.config import Restart, StreamConfig
-from pipeline.service.lease import Lease
+from pipeline.service.inbox import Inbox
+from pipeline.service.lease import Holder, Lease
 from pipeline.service.order import make_order
 from pipeline.service.pacing import Pacing
 from pipeline.service.past import Past
-from pipeline.service.process import LIVE, StreamProcess
+from pipeline.service.process import LIVE, StreamProcess, cause_of_death
 from pipeline.service.tracing import Tracer
 
 SILENT_AFTER = 2.0
@@ -114,54 +111,35 @@ class Stream:
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
-    def snapshot(self) -> dict[str, Any]:
-        """Everything about it that is shown, with credentials taken out."""
-        state, status, config = self.state, self._status, self.config
-        if state != self._shown:
-            self._shown, self._since = state, time.time()
-        holder = self._lease.holder() if self._lease and state == "waiting" else None
-        age = None
-        if status and status.age_ms_p50 is not None and status.age_ms_p99 is not None:
-            age = {"p50": status.age_ms_p50, "p99": status.age_ms_p99}
-        return {
-            "id": config.id,
-            "title": config.title or config.id,
-            "source": redact(config.source),
-            "destinations": [redact(one) for one in config.destinations],
-            "sinks": status.destinations if status else {},
-            "warnings": status.warnings if status else [],
-            "size": [status.width, status.height] if status and status.width else None,
-            "model": config.model,
-            "runtime": status.runtime if status else None,
-            "origin": self.origin,
-            "state": state,
-            "since": self._since,
-            "message": self._explain(state),
-            "next_start": max(0.0, self._next_start - time.monotonic()) if state == "restarting" else None,
-            "pid": self.pid,
-            "fps_in": status.fps_in if status else 0.0,
-            "fps_out": status.fps_out if status else 0.0,
-            "age_ms": age,
-            "frames": {key: value for key, value in self.past.counts.all().items() if key != "reconnects"},
-            "dropped": self.past.dropped.all(),
-            "resets": self.past.resets.all(),
-            "reconnects": self.past.counts.all().get("reconnects", 0),
-            "restarts": self.restarts,
-            "stage_restarts": self.past.stage_restarts.all(),
-            "firing_rate": status.firing_rate if status else None,
-            "firing_most": self.past.firing_most,
-            "queue_bytes": status.queue_bytes if status else 0,
-            "busy": status.busy if status else {},
-            "preview": config.preview,
-            "lease": msgspec.to_builtins(holder) if holder else None,
-        }
+    @property
+    def begun(self) -> bool:
+        """Whether its process has spoken, or there is none."""
+        return self._state != "starting"
 
-    def _explain(self, state: str) -> str:
-        if state == "silent":
+    @property
+    def since(self) -> float:
+        """When it came into its state, in seconds since 1970."""
+        self._note_state()
+        return self._since
+
+    @property
+    def message(self) -> str:
+        """Why it is in its state, without credentials."""
+        if self.state == "silent":
             return f"The process has said nothing for {time.monotonic() - self._heard:.0f} s."
         if self._state == "live":
             return redact(self._status.error or "") if self._status else ""
         return redact(self._message)
+
+    @property
+    def next_start(self) -> float | None:
+        """Seconds until it is started again; None where it is not waiting for that."""
+        return max(0.0, self._next_start - time.monotonic()) if self._state == "restarting" else None
+
+    @property
+    def holder(self) -> Holder | None:
+        """Who has its lease, where another does."""
+        return self._lease.holder() if self._lease and self._state == "waiting" else None
 
     # ---- what others do
 
@@ -199,11 +177,7 @@ class Stream:
 
     def check(self) -> None:
         """To be called several times a second: kills a process that hangs, notes what changed."""
-        state = self.state
-        if state != self._shown:
-            self._shown, self._since = state, time.time()
-            if state == "silent":
-                self.past.note("dead", "the process gives no sign of life")
+        self._note_state()
         silence = time.monotonic() - self._heard
         if self._process is None or self._stop.is_set():
             return
@@ -211,6 +185,13 @@ class Stream:
             self._end_hung(f"it had said nothing for {silence:.0f} s and was killed")
         elif self._state == "starting" and silence > self._restart.start_timeout:
             self._end_hung(f"it had not begun after {silence:.0f} s and was killed")
+
+    def _note_state(self) -> None:
+        state = self.state
+        if state != self._shown:
+            self._shown, self._since = state, time.time()
+            if state == "silent":
+                self.past.note("dead", "the process gives no sign of life")
 
     def _end_hung(self, why: str) -> None:
         if not self._why_killed:
@@ -223,6 +204,11 @@ class Stream:
     def _set(self, state: str, message: str = "") -> None:
         self._state, self._message = state, message
 
+    def _fail(self, text: str) -> None:
+        self._set("failed", text)
+        self.past.note("failed", text)
+        _log.error("%s failed: %s", self.config.id, redact(text))
+
     async def _keep_alive(self, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await before
@@ -232,9 +218,10 @@ class Stream:
                 if self._stop.is_set() or not await self._bury(*ended):
                     break
         except DerainError as error:
-            self._set("failed", str(error))
-            self.past.note("failed", str(error))
-            _log.error("%s: %s", self.config.id, redact(str(error)))
+            self._fail(str(error))
+        except Exception as error:  # ours: it must not take the other streams along, nor go unseen
+            _log.exception("%s: internal error", self.config.id)
+            self._fail(f"internal error: {type(error).__name__}: {error}")
         finally:
             if self._stop.is_set():
                 self._set("stopped")
@@ -265,28 +252,24 @@ class Stream:
         self._heard = time.monotonic()
         self._set("starting")
         address = f"{self._address}-{self._launches}"
-        with (
-            self._context.socket(zmq.PULL) as inbox,
-            self._tracer.span("stream", {"stream": self.config.id, "launch": self._launches}) as span,
-        ):
-            inbox.linger = 0
-            inbox.bind(address)
-            order = make_order(self.config, status=address, preview=f"{address}p" if self.config.preview else "")
-            process = await StreamProcess.launch(
-                order, self._print, self._lease.descriptor if self._lease else None, self._command
-            )
-            self._process = process
-            listener = asyncio.create_task(self._listen(inbox))
-            code = await self._until_end(process)
-            await process.clear()
-            await asyncio.sleep(0)  # its last words may just have come
-            listener.cancel()
-            with suppress(asyncio.CancelledError):
-                await listener
-            while await inbox.poll(0):
-                self._take(await inbox.recv())
-            self._process = None
-            cause = self._why_killed or self._cause(code, process.last_line())
+        order = make_order(self.config, status=address, preview=f"{address}p" if self.config.preview else "")
+        lease = self._lease.descriptor if self._lease else None
+        inbox = Inbox(self._context, address, self._take)
+        with self._tracer.span("stream", {"stream": self.config.id, "launch": self._launches}) as span:
+            try:
+                self._process = process = await StreamProcess.launch(order, self._print, lease, self._command)
+                code = await self._until_end(process)
+                if code not in (0, 2) and not self._stop.is_set():
+                    self._next_start = time.monotonic()
+                    self._set("restarting", "The process has ended.")
+                await process.clear()
+                await inbox.close()
+                cause = self._why_killed or cause_of_death(code, self._status, process.last_line())
+            except OSError as error:  # no memory or no descriptors left for it: that may pass
+                code, cause = 1, f"the process can't be started ({error.strerror})"
+                await inbox.close()
+            finally:
+                self._process = None
             span.set_attribute("exit_code", code)
             span.set_attribute("cause", redact(cause))
         self.past.process_ended()
@@ -313,17 +296,12 @@ class Stream:
             self.past.note("ended", cause or "the source ended")
             return False
         if code == 2:  # what was asked for can't be meant; asking again changes nothing
-            self._set("failed", cause)
-            self.past.note("failed", cause)
-            _log.error("%s failed: %s", self.config.id, redact(cause))
+            self._fail(cause)
             return False
         delay = self._pacing.delay(time.monotonic())
         self.past.note("died", cause)
         if delay is None:
-            text = f"It died {self._pacing.deaths()} times within {self._restart.window:g} s: {cause}"
-            self._set("failed", text)
-            self.past.note("failed", text)
-            _log.error("%s failed: %s", self.config.id, redact(text))
+            self._fail(f"It died {self._pacing.deaths()} times within {self._restart.window:g} s: {cause}")
             return False
         _log.warning("%s died: %s; starting again in %.1f s", self.config.id, redact(cause), delay)
         self.restarts += 1
@@ -332,29 +310,11 @@ class Stream:
         await self._pause(delay)
         return not self._stop.is_set()
 
-    def _cause(self, code: int, printed: str) -> str:
-        said = self._status.error if self._status and self._status.state in ("failed", "stopped") else None
-        if code < 0:
-            cause = f"the process was killed by {signal.Signals(-code).name}"
-            return cause + ("; the machine may be out of memory" if code == -signal.SIGKILL else "")
-        if said:
-            return said
-        return "" if code == 0 else f"the process ended with code {code}" + (f" ({printed})" if printed else "")
-
     async def _pause(self, seconds: float) -> None:
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)
 
-    async def _listen(self, inbox: zmq.asyncio.Socket) -> None:
-        while True:
-            self._take(await inbox.recv())
-
-    def _take(self, message: bytes) -> None:
-        try:
-            status = unpack_status(message)
-        except DerainError as error:
-            _log.error("%s: %s", self.config.id, error)
-            return
+    def _take(self, status: LiveStatus) -> None:
         self._status, self._heard = status, time.monotonic()
         if self._state == "starting":
             self._set("live")
