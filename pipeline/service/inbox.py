@@ -1,4 +1,4 @@
-"""Where one process of a stream says how it does: a PULL socket for each process, so that the last words of one that was
+"""Where one process of a stream says how it does: a PULL socket for each, so that the last words of one that was
 replaced are not taken for those of the next."""
 
 from __future__ import annotations
