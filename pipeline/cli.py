@@ -22,6 +22,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("pipeline.commands.run:run", "Take the rain out of a video or a folder of pictures."),
     "batch": ("pipeline.commands.batch:batch", "Take the rain out of a library of videos."),
     "compare": ("pipeline.commands.compare:compare", "Put two videos or pictures side by side, or split one screen."),
+    "stage": ("pipeline.commands.stage:stage", "Run one stage by itself, on a host of its own."),
+    "keys": ("pipeline.commands.keys:keys", "Make the keys by which stages on several hosts know each other."),
     "serve": ("pipeline.commands.serve:serve", "Derain many live streams, watched and shown on a web page."),
     "models": ("pipeline.commands.models:models", "List the models, or show the card of one."),
     "doctor": ("pipeline.commands.doctor:doctor", "Show what this machine has, what is missing and how to get it."),
@@ -61,8 +63,11 @@ def _commands() -> dict[str, tuple[str, str]]:
 def _load(name: str, target: str) -> Any:
     """Import a command's function and make it a click command named `name`."""
     module, function = target.split(":")
+    found = getattr(import_module(module), function)
+    if isinstance(found, typer.Typer):  # has commands of its own
+        return typer.main.get_command(found)
     app = typer.Typer(add_completion=False)
-    app.command(name)(getattr(import_module(module), function))
+    app.command(name)(found)
     return typer.main.get_command(app)
 
 

@@ -1,0 +1,197 @@
+"""`derain stage decode|derain|encode`: one stage by itself, on a host of its own."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pipeline.hosts.doors import ClientDoor
+
+stage = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Run one stage by itself: ipc:// on this host, tcp:// with keys between hosts. "
+    "The derain stage listens; decode and encode stages of the same stream connect to it.",
+)
+
+Connect = Annotated[str, typer.Option(metavar="URL", help="The derain stage: tcp://HOST:PORT or ipc://PATH.")]
+Stream = Annotated[str, typer.Option(help="Name of the stream, the same at its decode and its encode stage.")]
+Key = Annotated[Path | None, typer.Option(metavar="FILE", help="Our .secret file (derain keys).")]
+ServerKey = Annotated[Path | None, typer.Option(metavar="FILE", help="The derain stage's .public file.")]
+Plain = Annotated[
+    bool, typer.Option("--insecure-plain-tcp", help="tcp:// without keys: anybody may listen in and take part.")
+]
+Patience = Annotated[float, typer.Option(min=0, help="Seconds to wait for a stage that is not there; 0: for ever.")]
+Largest = Annotated[int, typer.Option(min=1, metavar="MIB", help="Larger messages are refused.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No word about what happens.")]
+Json = Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")]
+
+
+@stage.command("decode")
+def decode_stage(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="Video file, picture, or folder of pictures.")],
+    connect: Connect,
+    stream: Stream = "main",
+    key: Key = None,
+    server_key: ServerKey = None,
+    insecure_plain_tcp: Plain = False,
+    patience: Patience = 300.0,
+    largest: Largest = 256,
+    partial: Annotated[bool, typer.Option("--partial", help="Take a truncated file as far as it goes.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="End at the first frame that does not decode.")] = False,
+    eight_bit: Annotated[bool, typer.Option("--8bit", help="Send 8 bits, 4:2:0, whatever the source has.")] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Decode SRC and send its frames. Started again after a failure it goes on where it was."""
+    from pipeline.hosts.decode import decode
+    from pipeline.hosts.sender import StreamSender
+
+    door = _client_door(connect, key, server_key, insecure_plain_tcp, largest)
+    stopped = _asked_to_stop()
+    with _Interruptible(), StreamSender(door, stream, patience=patience, stop=stopped, say=_say(quiet)) as link:
+        result = decode(source, link, partial=partial, strict=strict, native=not eight_bit)
+    _tell(result, json, quiet, f"stream {stream}: {result.frames} frames sent and written")
+
+
+@stage.command("encode")
+def encode_stage(
+    destination: Annotated[str, typer.Argument(metavar="DST", help="Video file or folder of pictures.")],
+    connect: Connect,
+    stream: Stream = "main",
+    key: Key = None,
+    server_key: ServerKey = None,
+    insecure_plain_tcp: Plain = False,
+    patience: Patience = 300.0,
+    largest: Largest = 256,
+    source: Annotated[str, typer.Option(help="The source, if this host can read it: its sound is copied.")] = "",
+    codec: Annotated[str, typer.Option(help="Encoder: libx264, libx265, libsvtav1, ffv1 (lossless) …")] = "libx264",
+    crf: Annotated[float | None, typer.Option(help="Constant quality, lower is better; default by codec.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Speed of the encoder, as it names them.")] = None,
+    pixel_format: Annotated[str | None, typer.Option(help="Of the output; default: as the source.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the destination.")] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Write the derained frames of a stream to DST, which appears when it is whole.
+
+    Only pictures come over the link; sound, subtitles and chapters are copied from --source.
+    """
+    import os
+
+    from pipeline.errors import DerainError
+    from pipeline.hosts.encode import encode
+    from pipeline.hosts.receiver import StreamReceiver
+    from pipeline.sinks.options import EncodeOptions
+
+    if os.path.exists(destination) and not overwrite:
+        raise DerainError(f"{destination}: exists already; choose another name or pass --overwrite")
+    if source and not os.path.isfile(source):
+        raise DerainError(f"--source {source}: no such file on this host")
+    options = EncodeOptions(codec=codec, crf=crf, preset=preset, pixel_format=pixel_format, overwrite=overwrite)
+    door = _client_door(connect, key, server_key, insecure_plain_tcp, largest)
+    stopped = _asked_to_stop()
+    with _Interruptible(), StreamReceiver(door, stream, patience=patience, stop=stopped, say=_say(quiet)) as link:
+        result = encode(destination, link, options, source)
+    _tell(result, json, quiet, f"{destination}: {result.frames} frames")
+
+
+@stage.command("derain")
+def derain_stage(
+    listen: Annotated[str, typer.Option(metavar="URL", help="Where to listen: tcp://*:PORT or ipc://PATH.")],
+    model: Annotated[str, typer.Option(help="Name (see derain models), .safetensors or .pth; identity: none.")] = (
+        "stream"
+    ),
+    runtime: Annotated[str, typer.Option(help="How the network runs; auto takes the best here.")] = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0: one a core.")] = 0,
+    scene_cut: Annotated[bool, typer.Option(help="Whether a scene cut makes the network forget.")] = True,
+    strength: Annotated[float, typer.Option(min=0, max=1, help="Share of the rain layer to remove.")] = 1.0,
+    key: Key = None,
+    allow: Annotated[Path | None, typer.Option(metavar="FILE", help="Public keys that may connect, one a line.")] = (
+        None
+    ),
+    insecure_plain_tcp: Plain = False,
+    batch_wait: Annotated[float, typer.Option(min=0, help="Milliseconds that a frame waits for other streams'.")] = 4.0,
+    patience: Patience = 300.0,
+    largest: Largest = 256,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Derain the frames of all streams whose stages connect, those that are ready together. Ends on SIGTERM or Ctrl-C.
+
+    What it held is not lost then: the stages wait (--patience), and go on with the next derain stage at this address.
+    """
+    from pipeline.batcher import Batcher
+    from pipeline.hosts.doors import ServerDoor
+    from pipeline.hosts.server import DerainServer
+    from pipeline.job import Job, check_model
+    from pipeline.keys import read_secret
+    from pipeline.restore_options import RestoreOptions
+
+    check_model(model)
+    pair = read_secret(key) if key else None
+    door = ServerDoor(listen, pair, allow, insecure_plain_tcp, largest << 20)
+    stopped = _asked_to_stop()
+    job = Job(
+        source="", destination="", model=model, runtime=runtime, threads=threads, scene_cuts=scene_cut,
+        restore=RestoreOptions(strength=strength),
+    )  # fmt: skip
+    batcher = Batcher(job)
+    say = _say(quiet)
+    server = DerainServer(door, batcher, batch_wait=batch_wait / 1000, patience=patience, say=say)
+    try:
+        say(f"listening at {server.url}: {model} on {batcher.runtime}")
+        result = server.run(stopped)
+    finally:
+        server.close()
+    _tell(result, json, quiet, f"{result.streams} streams, {result.frames} frames in {result.steps} steps")
+
+
+def _client_door(url: str, key: Path | None, server: Path | None, plain: bool, largest: int) -> ClientDoor:
+    from pipeline.hosts.doors import ClientDoor
+    from pipeline.keys import read_public, read_secret
+
+    pair, public = read_secret(key) if key else None, read_public(server) if server else None
+    return ClientDoor(url, pair, public, plain, largest << 20)
+
+
+def _asked_to_stop() -> Callable[[], bool]:
+    asked: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, lambda got, _frame: asked.append(got))
+    return lambda: bool(asked)
+
+
+class _Interruptible:
+    """A stage that was asked to stop leaves like any interrupted command."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, value: BaseException | None, _trace: object) -> None:
+        from pipeline.link import Stopped
+
+        if isinstance(value, Stopped):
+            raise KeyboardInterrupt from value
+
+
+def _say(quiet: bool) -> Callable[[str], None]:
+    return lambda line: None if quiet else print(f"derain: {line}", file=sys.stderr, flush=True)
+
+
+def _tell(result: Any, json: bool, quiet: bool, line: str) -> None:
+    import msgspec
+
+    for warning in getattr(result, "warnings", []):
+        print(f"derain: note: {warning}", file=sys.stderr)
+    if json:
+        typer.echo(msgspec.json.encode(result).decode())
+    elif not quiet:
+        print(line, file=sys.stderr)
