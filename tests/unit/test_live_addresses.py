@@ -1,0 +1,125 @@
+"""What `derain run` takes for a live source or destination, and what it refuses before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import DerainError, UsageError
+from pipeline.live.check import check_order, resolved
+from pipeline.live_status import LiveOrder
+from pipeline.sinks.live import is_live_destination, live_destination
+from pipeline.sources.live import is_live_source, live_address
+
+
+@pytest.mark.parametrize(
+    "source", ["rtsp://c/1", "rtmp://h/a/b", "https://h/x.m3u8", "udp://:5000", "/dev/video0", "-", "lavfi:testsrc2"]
+)
+def test_live_sources(source: str) -> None:
+    assert is_live_source(source)
+
+
+@pytest.mark.parametrize("source", ["film.mp4", "folder", "a:b.mkv", "./-.mkv", "ftp://h/x"])
+def test_sources_that_are_not_live(source: str) -> None:
+    assert not is_live_source(source)
+
+
+@pytest.mark.parametrize(
+    "destination", ["rtmp://h/a/b", "rtsp://h/x", "-", "hls/cam.m3u8", "cam-%H%M.mkv", "udp://h:1"]
+)
+def test_live_destinations(destination: str) -> None:
+    assert is_live_destination(destination)
+
+
+@pytest.mark.parametrize("destination", ["film.mp4", "100%.mkv", "folder", "frames/"])
+def test_destinations_that_are_not_live(destination: str) -> None:
+    assert not is_live_destination(destination)
+
+
+def test_rtsp_goes_over_tcp_unless_told() -> None:
+    assert live_address("rtsp://c/1").options["rtsp_transport"] == "tcp"
+    assert live_address("rtsp://c/1", rtsp_transport="udp").options["rtsp_transport"] == "udp"
+
+
+def test_a_silent_socket_is_given_up_after_the_stall_timeout() -> None:
+    assert live_address("rtsp://c/1", stall_timeout=2.5).options["timeout"] == "2500000"
+
+
+def kind(address: str, encoder: str = "libx264", sound: bool = False) -> tuple[str, str]:
+    made = live_destination(address, overwrite=False, encoder=encoder, sound=sound)
+    return made.kind, made.muxer
+
+
+def test_kinds_of_destinations(tmp_path: Path) -> None:
+    assert kind("rtmp://h/app/key") == ("push", "flv")
+    assert kind("rtsp://h/x") == ("push", "rtsp")
+    assert kind("udp://h:5000") == ("push", "mpegts")
+    assert kind("-") == ("stdout", "mpegts")
+    assert kind(f"{tmp_path}/a.m3u8") == ("hls", "hls")
+    assert kind(f"{tmp_path}/a.mkv") == ("file", "matroska")
+    assert kind(f"{tmp_path}/a-%H%M%S.ts") == ("rolling", "mpegts")
+
+
+@pytest.mark.parametrize(
+    ("address", "encoder", "sound", "said"),
+    [
+        ("rtmp://h/a/b", "libx265", False, "does not take libx265"),
+        ("sftp://h/a", "libx264", False, "not sftp"),
+        ("rtmp:///app", "libx264", False, "names no host"),
+        ("a.mp3", "libx264", False, "cannot tell a container"),
+        ("a.avi", "libx264", False, "not playable when it is cut off"),
+        ("a.webm", "libvpx-vp9", True, "--no-audio"),
+    ],
+)
+def test_what_cannot_be_meant(address: str, encoder: str, sound: bool, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        kind(address, encoder, sound)
+
+
+def test_a_password_is_not_in_the_refusal() -> None:
+    with pytest.raises(UsageError) as refused:
+        kind("sftp://u:hunter2@h/a")
+    assert "hunter2" not in str(refused.value)
+
+
+def test_files_that_are_there_stay(tmp_path: Path) -> None:
+    (tmp_path / "a.mkv").touch()
+    with pytest.raises(DerainError, match="exists already"):
+        kind(f"{tmp_path}/a.mkv")
+    with pytest.raises(DerainError, match="there is no folder"):
+        kind(f"{tmp_path}/no/a.mkv")
+
+
+def test_a_virtual_camera_needs_a_device_and_its_package() -> None:
+    with pytest.raises(DerainError, match=r"pyvirtualcam|v4l2loopback"):
+        kind("/dev/video99")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model": "no-such"}, "no-such"),
+        ({"codec": "h263"}, "h263"),
+        ({"duration": 0.0}, "--duration"),
+        ({"stall_timeout": 0.0}, "stall timeout"),
+        ({"destinations": ["-"]}, "standard input or output"),
+        ({"destinations": ["udp://h:1", "udp://h:1"]}, "named twice"),
+    ],
+)
+def test_orders_that_cannot_be_carried_out(change: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        check_order(LiveOrder(**({"id": "a", "source": "rtsp://c/1", "model": "identity"} | change)))  # type: ignore[arg-type]
+
+
+def test_a_missing_file_is_told() -> None:
+    with pytest.raises(DerainError, match="no such file"):
+        check_order(LiveOrder(id="a", source="no-such.ts", model="identity"))
+
+
+def test_an_address_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAMERA", "rtsp://u:p@c/1")
+    assert resolved("env:CAMERA") == "rtsp://u:p@c/1"
+    monkeypatch.delenv("CAMERA")
+    with pytest.raises(DerainError, match="no variable CAMERA"):
+        resolved("env:CAMERA")

@@ -1,0 +1,59 @@
+"""Passwords in addresses are shown to nobody."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.redact import redact, scrub
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("rtsp://admin:hunter2@10.0.0.7:554/live", "rtsp://***@10.0.0.7:554/live"),
+        ("rtsp://10.0.0.7/live?user=a&pw=hunter2", "rtsp://10.0.0.7/live?user=***&pw=***"),
+        ("https://x.org/a.m3u8?hunter2", "https://x.org/a.m3u8?***"),
+        ("rtmp://live.example/app/hunter2", "rtmp://live.example/app/***"),
+        ("rtmps://u:hunter2@h/app/key?k=v", "rtmps://***@h/app/***?k=***"),
+        ("rtsp://admin:p@ss/w?rd@cam/1", "rtsp://***@cam/1"),
+        ("srt://h:9000?passphrase=hunter2;mode=x", "srt://h:9000?passphrase=***;mode=***"),
+        ("udp://239.0.0.1:1234", "udp://239.0.0.1:1234"),
+        ("/dev/video0", "/dev/video0"),
+        ("C:/films/a.mp4", "C:/films/a.mp4"),
+    ],
+)
+def test_redact(address: str, shown: str) -> None:
+    assert redact(address) == shown
+
+
+def test_scrub_finds_addresses_and_lone_passwords_in_a_sentence() -> None:
+    source = "rtsp://admin:hunter2@cam/live"
+    said = f"[rtsp @ 0x1] method DESCRIBE of '{source}' failed, password hunter2 refused"
+    assert scrub(said, [source]) == "[rtsp @ 0x1] method DESCRIBE of 'rtsp://***@cam/live' failed, password *** refused"
+
+
+def test_scrub_leaves_words_alone_that_are_too_short_to_be_told_apart() -> None:
+    assert scrub("a cat sat", ["rtsp://u:a@cam/1"]) == "a cat sat"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the command line is overwritten on Linux only")
+def test_the_command_line_does_not_keep_a_password() -> None:
+    code = (
+        "import sys; from pipeline.redact import hide_arguments; ok = hide_arguments(sys.argv[1:]);"
+        "print(ok, flush=True); sys.stdin.read()"
+    )
+    address = "rtsp://admin:hunter2@cam/live"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, address, "out.mkv"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "True\n"
+        line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        process.communicate("")
+    assert b"hunter2" not in line
+    assert b"rtsp://***@cam/live" in line
+    assert b"out.mkv" in line
