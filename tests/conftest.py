@@ -24,3 +24,9 @@ def derain(tmp_path: Path) -> Derain:
         return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=timeout)
 
     return call
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _graphs_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Compiled graphs of networks are kept for this run of the tests alone, processes that tests start included."""
+    os.environ["DERAIN_CACHE"] = str(tmp_path_factory.mktemp("graphs"))
