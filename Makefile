@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints/cpu.txt
 	@test -x .venv/bin/pip || { echo "setup: making .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv .venv; } || { rm -rf .venv; \
 		echo "setup: $(PYTHON) can't make a virtual environment (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	@echo "setup: installing derain and what it needs into .venv (PyTorch alone is about 200 MB: minutes the first time)"
-	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[training,serve,otel,dev]' -c constraints/cpu.txt
+	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[training,openvino,serve,otel,dev]' -c constraints/cpu.txt
 	@touch $(READY)
 
 demo: $(READY) ## make a rainy clip, derain it, compare: demo/*.mp4 and the PSNR before and after

@@ -188,7 +188,7 @@ def result_of(job: Job, reports: dict[str, Report], runtime: str | None, seconds
         fps=frames / seconds,
         seconds=seconds,
         stages={n: StageTimes(busy=r.busy, wait_in=r.wait_in, wait_out=r.wait_out) for n, r in reports.items()},
-        warnings=reports["decode"].warnings + reports["encode"].warnings,
+        warnings=[line for name in NAMES for line in reports[name].warnings],
     )
 
 
