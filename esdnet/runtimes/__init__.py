@@ -15,6 +15,8 @@ from esdnet.runtimes.runtime import PlaneRuntime, PlaneStream, Runtime, RuntimeM
 from esdnet.streaming import StreamNet
 
 RUNTIMES: dict[str, tuple[str, str]] = {
+    "tensorrt": ("esdnet.runtimes.tensorrt", "TensorrtRuntime"),
+    "cuda_graph": ("esdnet.runtimes.cuda_graph", "CudaGraphRuntime"),
     "openvino": ("esdnet.runtimes.openvino", "OpenvinoRuntime"),
     "eager": ("esdnet.runtimes.eager", "EagerRuntime"),
 }

@@ -26,7 +26,9 @@ class EagerRuntime:
 
     @torch.inference_mode()
     def step(self, frame: Tensor, state: MembraneState) -> tuple[Tensor, MembraneState]:
+        # A state may come from a runtime that keeps it on a GPU or in half precision; here nothing is copied otherwise.
+        here = state.with_tensors([tensor.to("cpu", torch.float32) for tensor in state.tensors()])
         result: tuple[Tensor, MembraneState] = self._network.step(
-            frame.contiguous(memory_format=torch.channels_last), state
+            frame.contiguous(memory_format=torch.channels_last), here
         )
         return result

@@ -83,18 +83,24 @@ def build(exported: ExportedProgram, example: tuple[torch.Tensor, ...], *, say: 
     if left := without_converter(graph):
         raise ModelError(f"TensorRT has no converter for {', '.join(left)} of this network; use --runtime cuda_graph")
     settings = CompilationSettings(require_full_compilation=True)
-    # Float32 in and out stays so; without this Torch-TensorRT takes the dtypes of the outputs from a run on fakes.
+    # Outputs get the dtypes of the inputs: planes, whole float32 numbers in the graph, are cast to uint8.
     inputs = [torch_tensorrt.Input(tuple(t.shape), dtype=t.dtype) for t in example]
     outputs = [torch_tensorrt.dtype._from(t.dtype) for t in example]
     try:
         interpreter = TRTInterpreter(graph, inputs, output_dtypes=outputs, compilation_settings=settings)
         interpreter._construct_trt_network_def()
+        network = interpreter.ctx.net
+        made = [network.get_input(i) for i in range(network.num_inputs)]
+        made += [network.get_output(i) for i in range(network.num_outputs)]
+        expected = [(tuple(t.shape), torch_tensorrt.dtype._from(t.dtype)) for t in (*example, *example)]
+        if [(tuple(t.shape), torch_tensorrt.dtype._from(t.dtype)) for t in made] != expected:
+            raise ModelError("Torch-TensorRT made an engine whose inputs and outputs are not those of the step")
         config = interpreter._populate_trt_builder_config()
         if capability is not None:
             config.num_compute_capabilities = 1
             config.set_compute_capability(getattr(tensorrt.ComputeCapability, f"SM{capability[0]}{capability[1]}"), 0)
         config.progress_monitor = _monitor(tensorrt, say)
-        engine = interpreter.builder.build_serialized_network(interpreter.ctx.net, config)
+        engine = interpreter.builder.build_serialized_network(network, config)
     except (ModelError, KeyboardInterrupt):
         raise
     except Exception as error:

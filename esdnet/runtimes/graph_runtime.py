@@ -155,7 +155,8 @@ class PlanesInTurn:
         return [held.numpy()[0, 0].copy() for held in self._taken]
 
     def take_state(self) -> MembraneState:
-        return MembraneState({name: self._state[name].to("cpu", copy=True) for name in self._state})
+        """In main memory and float32, exact, so that any runtime can go on from it."""
+        return MembraneState({name: self._state[name].to("cpu", torch.float32, copy=True) for name in self._state})
 
     def put_state(self, state: MembraneState) -> None:
         expected = self._session.sets.sets[0]

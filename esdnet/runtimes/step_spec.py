@@ -21,7 +21,13 @@ from esdnet.streaming import StreamNet
 
 
 class _DevicePlaneStep(PlaneStep):
-    """As its parent, 8-bit samples at the very border only: TensorRT knows uint8 as input and output, and casts."""
+    """As its parent, 8-bit samples at the very border only: TensorRT knows uint8 as input and output, nothing between.
+
+    With `exact_floats` the planes come out as float32 whole numbers 0..255: Torch-TensorRT has no converter for a cast
+    to uint8 inside of a graph, but casts what it marks as an output of that type.
+    """
+
+    exact_floats = False
 
     def forward(self, y: Tensor, u: Tensor, v: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         height, width = packed_size(self.height, self.width)
@@ -31,7 +37,9 @@ class _DevicePlaneStep(PlaneStep):
         derained, *kept = self.network(frame, *state)
         codes = torch.round(derained * self.steps + self.middle).clamp(0, 255)
         sizes = ((self.height, self.width), *[((self.height + 1) // 2, (self.width + 1) // 2)] * 2)
-        planes = [plane[:, :, :h, :w].to(torch.uint8) for plane, (h, w) in zip(unpack(codes), sizes, strict=True)]
+        planes = [plane[:, :, :h, :w] for plane, (h, w) in zip(unpack(codes), sizes, strict=True)]
+        if not self.exact_floats:
+            planes = [plane.to(torch.uint8) for plane in planes]
         return (*planes, *kept)
 
 
@@ -73,18 +81,20 @@ class StepSpec:
         """The state before the first picture, for a network of `half_body.with_body`."""
         return half_body.initial_state(network, self.streams, *self.packed)
 
-    def module(self, network: StreamNet) -> nn.Module:
+    def module(self, network: StreamNet, *, exact_floats: bool = False) -> nn.Module:
         """The step as a module of tensors: ``(*pictures, *state) → (*pictures, *state)``."""
         if not self.planes:
             return network
-        return _DevicePlaneStep(network, self.height, self.width, FULL if self.full_range else LIMITED).eval()
+        step = _DevicePlaneStep(network, self.height, self.width, FULL if self.full_range else LIMITED)
+        step.exact_floats = exact_floats
+        return step.eval()
 
     def export(self, network: StreamNet) -> ExportedProgram:
         """The whole step as one functional graph with fixed shapes. ModelError where it keeps state in a buffer, whose
-        write-back Torch-TensorRT would drop without a word."""
+        write-back Torch-TensorRT would drop without a word. Planes come out as float32 whole numbers 0..255."""
         zeros = self.zeros(network).tensors()
         example = (*(picture.to(zeros[0].device) for picture in self.pictures()), *zeros)
-        module = self.module(network).to(zeros[0].device)
+        module = self.module(network, exact_floats=True).to(zeros[0].device)
         with torch.no_grad():
             exported = torch.export.export(module, example, strict=False)
         signature = exported.graph_signature
