@@ -104,6 +104,15 @@ class TiledDerainer:
         self._states = [None] * self._tiling.count
         self._derainer.reset()
 
+    @property
+    def states(self) -> list[MembraneState | None]:
+        """The membranes of each tile."""
+        return list(self._states)
+
+    @states.setter
+    def states(self, states: list[MembraneState | None]) -> None:
+        self._states = list(states)
+
     def __call__(self, frame: Frame, full_range: bool = False) -> Frame:
         """As `Derainer`. ModelError for a frame of no known kind."""
         planes = [frame] if isinstance(frame, np.ndarray) else list(frame)

@@ -12,6 +12,7 @@ from pipeline.job import IDENTITY, Job
 from pipeline.link import END_TIMEOUT, Receiver, Sender
 from pipeline.memory import bounded
 from pipeline.rain_layer import open_rain_layer, write
+from pipeline.segmenting import Segmenting
 from pipeline.stage import Stage
 from pipeline.wire import Ready, Report
 
@@ -37,8 +38,9 @@ def run(stage: Stage) -> None:
         sink.hello(info)
         stage.ready(Ready("derain", model=job.model, runtime=network.runtime if network else "none"))
         source.waited = sink.waited = 0.0
+        segments = Segmenting(job, info, deraining, lambda: deraining.networks) if deraining else Segmenting(job, info)
         for frame in source.frames():
-            sink.send(deraining(frame) if deraining else frame)
+            sink.send(segments(frame))
             write(rain, deraining.restorer.rain if deraining else None)
             stage.progress(sink.frames)
         sink.finish(source.end.damaged if source.end else 0, END_TIMEOUT)
@@ -51,6 +53,7 @@ def run(stage: Stage) -> None:
                 wait_in=source.waited,
                 wait_out=sink.waited,
                 resets=deraining.resets if deraining else {},
+                warnings=[network.note] if network and network.note else [],
             )
         )
 

@@ -42,6 +42,11 @@ class Deraining:
         """How often the membranes were zeroed so far, by reason."""
         return dict(self._resets.counts)
 
+    @property
+    def networks(self) -> list[Derainer | TiledDerainer]:
+        """Those used so far."""
+        return list(self._networks)
+
     def forget(self, reason: str) -> None:
         """The next frame does not go on from those before: zero the membranes, and count `reason` for it."""
         self._forced = reason

@@ -63,6 +63,7 @@ class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""  # file name without folder, for frames that come from a folder of pictures
     mark: int = 0  # checksum of a few of the pixels as they were decoded; 0: none was made
     warmup: bool = False  # shown to the network so that it remembers, not written: it lies before a resumed segment
+    begins: bool = False  # a segment begins with it (`pipeline.segmenting`)
     reset: str = ""  # why the membranes were zeroed before this frame; known behind the derain stage
     read_at: float = 0.0  # live: when it was read, in seconds of this machine's monotonic clock; 0: nobody noted it
 

@@ -28,6 +28,7 @@ _AHEAD = 2
 
 def derain_part(order: bytes) -> bytes:
     """The task: a packed `Job` in, a packed `JobResult` out. Runs in a worker process of Ray."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded, see `pipeline.supervisor`
     from pipeline.batch_worker import carried_out
 
     return msgspec.msgpack.encode(carried_out(msgspec.msgpack.decode(order, type=Job)))
@@ -49,15 +50,12 @@ class RayRunner:
         """DerainError where the cluster does not answer."""
         if not self._address:
             raise UsageError("--ray: give the address of a cluster, or local")
-        path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
         settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "namespace": "derain"}
-        environment = {"OMP_WAIT_POLICY": "PASSIVE"}
+        if self._address == "local":  # its processes inherit our environment
+            os.environ["PYTHONPATH"] = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
+            settings |= {"include_dashboard": False}
         try:
-            if self._address == "local":
-                environment["PYTHONPATH"] = path
-                ray.init(address="local", include_dashboard=False, runtime_env={"env_vars": environment}, **settings)
-            else:
-                ray.init(address=self._address, runtime_env={"env_vars": environment}, **settings)
+            ray.init(address=self._address, **settings)
         except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
             raise DerainError(
                 f"--ray {self._address}: no cluster answers ({' '.join(str(error).split())[:200]}); "

@@ -6,20 +6,19 @@ with a keyframe of an encoder that knows nothing of the one before, so it does n
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from pipeline.errors import DerainError
-from pipeline.frame import Frame, FrameHeader, StreamInfo
+from pipeline.frame import Frame, StreamInfo
 from pipeline.job import Job, Piece
 from pipeline.join import join
 from pipeline.manifest import difference, manifest
 from pipeline.segment_file import Foot, Head, SegmentWriter, StoredPacket
+from pipeline.segmenting import is_segmented
 from pipeline.segments import WorkFolder
 from pipeline.sinks.file import FileSink
 from pipeline.sinks.options import EncodeOptions
@@ -31,11 +30,6 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
     from pipeline.sinks.timeline import Timeline
-
-_LONG = 2
-"""A file is long from so many segments on; shorter ones are written in one go."""
-_AT_MOST = 4
-"""A segment is cut at so many times its length in frames at the latest, whatever the pts say."""
 
 
 def open_segments(job: Job, info: StreamInfo, source: str, stop: Callable[[], None] = lambda: None) -> Sink | None:
@@ -50,46 +44,23 @@ def open_segments(job: Job, info: StreamInfo, source: str, stop: Callable[[], No
     Raises:
         DerainError: Another run writes the same destination, or what was done before does not fit.
     """
-    if job.piece is None and not _is_long(job, info):
-        return None
-    return SegmentSink(job, info, source, stop)
-
-
-def _is_long(job: Job, info: StreamInfo) -> bool:
-    """Whether a job is written in segments. A file that does not tell its length may be endless."""
-    if not job.segment or info.stills or job.restore.save_rain or not _is_video(job.destination):
-        return False
-    rate = float(Fraction(*info.average_rate)) if info.average_rate else 25.0
-    seconds = info.duration if info.duration is not None else info.frames / rate if info.frames else None
-    return seconds is None or seconds >= _LONG * job.segment
-
-
-def _is_video(destination: str) -> bool:
-    from pipeline.sources.pictures import is_picture
-
-    named = bool(os.path.splitext(destination)[1]) and not destination.endswith("/")
-    return named and not os.path.isdir(destination) and not is_picture(destination)
+    return SegmentSink(job, info, source, stop) if is_segmented(job, info) else None
 
 
 class SegmentSink(Sink):
     """Writes the segments of a job, or the one segment of a piece that has an end.
 
-    A segment is cut before a frame that the membranes were reset for (a scene cut, where starting anew changes nothing)
-    once it has half its length, else when it has its length. `frames` counts those of earlier runs too.
+    `pipeline.segmenting` has marked the frames that a segment begins with. `frames` counts those of earlier runs too.
     """
 
     def __init__(self, job: Job, info: StreamInfo, source: str, stop: Callable[[], None]) -> None:
         super().__init__(job.destination)
         self._job, self._info, self._source, self._stop = job, info, source, stop
-        self._tick = Fraction(*info.time_base)
-        rate = Fraction(*info.average_rate) if info.average_rate else Fraction(25)
-        self._most_frames = max(1, round(_AT_MOST * job.segment * float(rate))) if job.segment else 0
         self._piece = job.piece or Piece(number=0, frame=0, tail=[])
         self._single = job.single
         before = zip(self._piece.tail, self._piece.marks or [0] * len(self._piece.tail), strict=True)
         self._tail: deque[tuple[int, int]] = deque(before, maxlen=job.warmup)
         self._encoder: _SegmentEncoder | None = None
-        self._first = self._last = 0
         self._open = True
         self.frames = self._piece.frame
         self._work = WorkFolder(job.destination)
@@ -127,31 +98,19 @@ class SegmentSink(Sink):
                 raise DerainError(f"{self.destination}: is closed already")
             if frame.header.warmup:
                 return
-            if self._encoder and self._is_end(frame.header):
+            if self._encoder and frame.header.begins:
                 self._finish_segment(last=False)
             if self._encoder is None:
-                self._begin_segment(frame.header)
+                self._begin_segment()
             assert self._encoder is not None
             self._encoder.write(frame)
-            self._last = frame.header.pts
             self._tail.append((frame.header.pts, frame.header.mark))
             self.frames += 1
         except BaseException:
             self.abort()
             raise
 
-    def _is_end(self, header: FrameHeader) -> bool:
-        """Whether this frame begins the next segment."""
-        if self._single or header.pts <= self._last:
-            return False
-        assert self._encoder is not None
-        seconds = float((header.pts - self._first) * self._tick) + 1e-6  # so that 0.4 s are ten frames of 40 ms
-        if self._encoder.frames >= self._most_frames:
-            return True
-        return seconds >= self._job.segment / (2 if header.reset else 1)
-
-    def _begin_segment(self, header: FrameHeader) -> None:
-        self._first = header.pts
+    def _begin_segment(self) -> None:
         path = self._work.segment(self._piece.number)
         self._encoder = _SegmentEncoder(self.destination, self._info, self._job.encode, path, self._piece)
 

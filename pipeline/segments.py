@@ -5,6 +5,7 @@
         lock              held (flock) by the process that writes, for as long as it lives
         000000.segment    finished: it has its name only when it is whole and on the disk
         000001.segment.part
+        000001.membranes  with which that segment begins (`pipeline.segmenting`)
 
 That a segment has its name is the record that it is done. So there is no list that could say otherwise after a power
 loss, and several machines can write into one folder.

@@ -19,6 +19,7 @@ from pipeline.offline import run_job
 from pipeline.plan import plan
 from pipeline.segment_sink import open_segments
 from pipeline.segment_source import marked, part_of
+from pipeline.segmenting import Segmenting
 from pipeline.segments import WorkFolder
 from pipeline.sinks.options import EncodeOptions
 from tests.clips import B_FRAMES, Sound, make_clip
@@ -44,13 +45,14 @@ def carry_out(job: Job, frames: int | None = None, resets: tuple[int, ...] = ())
     with opened(job) as source:
         sink = open_segments(job, source.info, job.source)
         assert sink is not None
+        segments = Segmenting(job, source.info)
         for count, frame in enumerate(marked(part_of(source, job) if piece else source)):
             if frame.header.index in resets:
                 frame.header = msgspec.structs.replace(frame.header, reset="scene_cut")
             if count == frames:
                 sink.abort()
                 raise CutOff
-            sink.write(frame)
+            sink.write(segments(frame))
         sink.close()
     return sink.warnings
 
@@ -228,8 +230,9 @@ def test_only_joining_was_left(tmp_path: Path) -> None:
     with opened(blocked) as frames:
         sink = open_segments(blocked, frames.info, blocked.source, stop=lambda: (_ for _ in ()).throw(CutOff))
         assert sink is not None
+        segments = Segmenting(blocked, frames.info)
         for frame in frames:
-            sink.write(frame)
+            sink.write(segments(frame))
         with pytest.raises(CutOff):
             sink.close()
     assert len(WorkFolder(job.destination).numbers()) == 4

@@ -1,0 +1,178 @@
+"""Where the segments of a long file begin, and the membranes at those moments.
+
+The derain stage decides, because it knows the scene cuts and has the membranes: those with which a segment begins are
+put beside the segments, so that a run that was cut off goes on bit for bit. Without them the network would be warmed
+up on the frames before, and a spiking network may take hundreds of frames to forget how it began (docs/offline.md).
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pipeline.frame import Frame, FrameHeader, StreamInfo
+from pipeline.job import Job
+from pipeline.segments import WorkFolder
+
+if TYPE_CHECKING:
+    from esdnet import Derainer
+    from esdnet.state import MembraneState
+    from esdnet.tiles import TiledDerainer
+
+_LONG = 2
+"""A file is long from so many segments on; shorter ones are written in one go."""
+_AT_MOST = 4
+"""A segment ends after so many times its length in frames at the latest, whatever the pts say."""
+_KEPT = 4
+"""Moments whose membranes are kept: the encoder may be a few frames behind."""
+
+
+def is_segmented(job: Job, info: StreamInfo) -> bool:
+    """Whether a job is written in segments. A file that does not tell its length may be endless."""
+    if job.piece is not None:
+        return True
+    if not job.segment or info.stills or job.restore.save_rain or not _is_video(job.destination):
+        return False
+    rate = float(Fraction(*info.average_rate)) if info.average_rate else 25.0
+    seconds = info.duration if info.duration is not None else info.frames / rate if info.frames else None
+    return seconds is None or seconds >= _LONG * job.segment
+
+
+def _is_video(destination: str) -> bool:
+    from pipeline.sources.pictures import is_picture
+
+    if "://" in destination or destination.endswith("/") or not os.path.splitext(destination)[1]:
+        return False
+    return not os.path.isdir(destination) and not is_picture(destination)
+
+
+class _Membranes(msgspec.Struct, frozen=True, array_like=True):
+    """What is in a file of membranes: of each network of the stream, of each of its tiles."""
+
+    runtimes: list[str]
+    states: list[list[bytes | None]]
+
+
+class Segmenting:
+    """Stands around the work on each frame, `derain`.
+
+    A segment ends before a frame that the membranes were reset for (a scene cut, where starting anew changes nothing)
+    once it has half its length, else when it has its length. That frame is marked `begins`.
+
+    Args:
+        job: The job; nothing is done where it is not written in segments.
+        info: The stream.
+        derain: What is done with a frame.
+        networks: The networks it uses, once it has had a frame.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        info: StreamInfo,
+        derain: Callable[[Frame], Frame] = lambda frame: frame,
+        networks: Callable[[], Sequence[Derainer | TiledDerainer]] = lambda: (),
+    ) -> None:
+        self._derain, self._networks = derain, networks
+        self._cuts = is_segmented(job, info) and not job.single
+        self._resumes = self._cuts and job.piece is not None
+        self._number = job.piece.number if job.piece else 0
+        self._length = job.segment
+        rate = float(Fraction(*info.average_rate)) if info.average_rate else 25.0
+        self._most = max(1, round(_AT_MOST * job.segment * rate))
+        self._tick = Fraction(*info.time_base)
+        self._work = WorkFolder(job.destination)
+        self._first: int | None = None
+        self._last = 0
+        self._count = 0
+
+    def __call__(self, frame: Frame) -> Frame:
+        """The derained frame."""
+        header = frame.header
+        if not self._cuts or header.warmup:
+            return self._derain(frame)
+        if self._resumes:
+            self._resumes = False
+            self._put_back()
+        due = self._is_due(header, self._length)
+        held = [_states(network) for network in self._networks()] if due else []
+        derained = self._derain(frame)
+        cut = bool(derained.header.reset) and self._is_due(header, self._length / 2)
+        if due or cut:
+            derained.header = msgspec.structs.replace(derained.header, begins=True)
+            self._number += 1
+            self._first, self._count = None, 0
+            if not derained.header.reset:
+                self._keep(held)
+        if self._first is None:
+            self._first = header.pts
+        self._last, self._count = header.pts, self._count + 1
+        return derained
+
+    def _is_due(self, header: FrameHeader, length: float) -> bool:
+        """Whether a segment of this length ends before this frame."""
+        if self._first is None or header.pts <= self._last:
+            return False
+        seconds = float((header.pts - self._first) * self._tick) + 1e-6  # so that 0.4 s are ten frames of 40 ms
+        return seconds >= length or self._count >= self._most
+
+    def _path(self, number: int) -> str:
+        return os.path.join(self._work.path, f"{number:06d}.membranes")
+
+    def _keep(self, held: list[list[MembraneState | None]]) -> None:
+        """Put the membranes with which this segment begins beside it. Where that fails it will be warmed up."""
+        if not held or not self._work.exists():
+            return
+        data = msgspec.msgpack.encode(
+            _Membranes(
+                [network.runtime for network in self._networks()],
+                [[None if state is None else state.to_bytes() for state in states] for states in held],
+            )
+        )
+        path = self._path(self._number)
+        with suppress(OSError):  # the encode stage says so where the disk is full
+            with open(f"{path}.part", "wb") as file:
+                file.write(zlib.crc32(data).to_bytes(4, "little"))
+                file.write(data)
+            os.replace(f"{path}.part", path)
+            with suppress(FileNotFoundError):
+                os.unlink(self._path(self._number - _KEPT))
+
+    def _put_back(self) -> None:
+        """Go on from the membranes that were kept, if they are whole and of the same runtime."""
+        networks = self._networks()
+        try:
+            with open(self._path(self._number), "rb") as file:
+                checksum, data = int.from_bytes(file.read(4), "little"), file.read()
+            if checksum != zlib.crc32(data):
+                return
+            kept = msgspec.msgpack.decode(data, type=_Membranes)
+        except (OSError, msgspec.MsgspecError):
+            return
+        if kept.runtimes != [network.runtime for network in networks]:
+            return
+        from esdnet.state import MembraneState
+
+        for network, states in zip(networks, kept.states, strict=True):
+            _put(network, [None if data is None else MembraneState.from_bytes(data) for data in states])
+
+
+def _states(network: Derainer | TiledDerainer) -> list[MembraneState | None]:
+    from esdnet import Derainer
+
+    return [network.state] if isinstance(network, Derainer) else network.states
+
+
+def _put(network: Derainer | TiledDerainer, states: list[MembraneState | None]) -> None:
+    from esdnet import Derainer
+
+    if isinstance(network, Derainer):
+        (network.state,) = states
+    else:
+        network.states = states
