@@ -27,13 +27,12 @@ ENCODERS = ("libx264", "libx265", "libsvtav1", "ffv1", "h264_nvenc", "hevc_nvenc
 DECODERS = ("h264", "hevc", "libdav1d", "libvpx-vp9", "ffv1")
 
 RUNTIMES = {
-    "eager": ("torch", "pip install derain brings it"),
-    "openvino": ("openvino", "pip install 'derain[openvino]'"),
-    "onnxruntime": ("onnxruntime", "pip install onnxruntime"),
-    "cuda_graph": ("torch", "a CUDA build of PyTorch and an NVIDIA GPU"),
     "tensorrt": ("torch-tensorrt", "an NVIDIA GPU, then pip install 'derain[tensorrt]'"),
+    "cuda_graph": ("torch", "a CUDA build of PyTorch and an NVIDIA GPU"),
+    "openvino": ("openvino", "the quickest on a processor: pip install 'derain[openvino]'"),
+    "eager": ("torch", "pip install derain brings it"),
 }
-"""Runtime -> (package that carries it, how to get it)."""
+"""Runtime -> (package that carries it, how to get it), in the order in which `--runtime auto` tries them."""
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -101,7 +100,7 @@ def inspect() -> Machine:
         torch_threads=torch_facts.get("threads", 0),
         torch_cuda=torch_facts.get("cuda") or "",
         gpus=gpus,
-        runtimes=[_runtime(name, torch, torch_facts) for name in RUNTIMES],
+        runtimes=_runtimes(torch, torch_facts),
         ffmpeg=codec_facts.get("ffmpeg", ""),
         pyav=_package("av"),
         encoders=encoders,
@@ -123,6 +122,14 @@ def _torch_part(facts: dict[str, Any], error: str, gpus: list[str]) -> Part:
     if gpus and not facts["gpus"]:
         unused = "does not see the GPU: install a build of PyTorch for the driver's CUDA (pytorch.org)"
     return Part("torch", "ready", facts["version"], unused)
+
+
+def _runtimes(torch: Part, torch_facts: dict[str, Any]) -> list[Part]:
+    """State of every runtime; the one that `auto` takes is marked."""
+    parts = [_runtime(name, torch, torch_facts) for name in RUNTIMES]
+    best = next((part for part in parts if part.state == "ready"), None)
+    return [msgspec.structs.replace(part, note="what --runtime auto takes here") if part is best else part
+            for part in parts]  # fmt: skip
 
 
 def _runtime(name: str, torch: Part, torch_facts: dict[str, Any]) -> Part:
@@ -241,6 +248,8 @@ def _probe_torch() -> dict[str, Any]:
 def _probe_import(module: str) -> dict[str, Any]:
     from importlib import import_module
 
+    if module == "openvino":  # it would report to Google Analytics; see esdnet/runtimes/openvino.py
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import_module(module)
     return {}
 

@@ -41,7 +41,18 @@ def test_every_runtime_is_listed_and_no_missing_one_is_called_ready(report: mach
 
 
 def test_eager_is_ready(report: machine.Machine) -> None:
-    assert machine.Part("eager", "ready", torch.__version__) in report.runtimes
+    assert ("eager", "ready", torch.__version__) in [(part.name, part.state, part.version) for part in report.runtimes]
+
+
+def test_auto_is_the_first_that_is_ready(report: machine.Machine) -> None:
+    """In the order that esdnet itself tries them, so that doctor and `derain run` say the same."""
+    from esdnet.runtimes import RUNTIMES
+
+    assert list(machine.RUNTIMES) == list(RUNTIMES)
+    ready = [part for part in report.runtimes if part.state == "ready"]
+    assert [part.name for part in ready if "auto" in part.note] == [ready[0].name]
+    openvino = next(part for part in report.runtimes if part.name == "openvino")
+    assert openvino.state == "ready" or "derain[openvino]" in openvino.note
 
 
 def test_json_is_the_whole_report_on_one_line(
@@ -81,7 +92,7 @@ def test_a_probe_that_crashes_is_a_line_of_the_report(monkeypatch: pytest.Monkey
 
 
 def test_a_broken_pytorch_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = {"_probe_torch": ({}, "Illegal instruction"), "_probe_codecs": ({}, "")}
+    answers = {"_probe_torch": ({}, "Illegal instruction"), "_probe_codecs": ({}, ""), "_probe_import": ({}, "")}
     monkeypatch.setattr(machine, "_in_child", lambda probe, *_: answers[probe])
     found = machine.inspect()
     assert found.torch.state == "broken"
