@@ -11,6 +11,8 @@ from pipeline.sources import Source, open_source
 from pipeline.stage import Stage
 from pipeline.wire import Ready, Report
 
+_GAPS = 8
+"""Stretches without frames that are named."""
 LEAST_FRAMES = 0.98
 """Part of the announced frames that must come; containers that only tell their duration make the number an estimate."""
 
@@ -42,7 +44,8 @@ def run(stage: Stage) -> None:
                 wait_out=link.waited,
                 damaged=source.damaged,
                 lost=source.lost,
-                warnings=source.warnings + (_shortfall(job.source, source.info, link.frames) if suspect else []),
+                warnings=source.warnings
+                + (_shortfall(job.source, source.info, link.frames, source.gaps) if suspect else []),
             )
         )
 
@@ -58,8 +61,13 @@ def opened(job: Job) -> Source:
     )
 
 
-def _shortfall(path: str, info: StreamInfo, frames: int) -> list[str]:
+def _shortfall(path: str, info: StreamInfo, frames: int, gaps: list[tuple[float, float]]) -> list[str]:
     """Say so where clearly fewer frames came than the file announced: what a demuxer skips, it does not count."""
     if info.frames is None or frames >= info.frames * LEAST_FRAMES - 1:
         return []
-    return [f"{path}: announces {info.frames} frames, of which only {frames} are there; the rest is cut off or damaged"]
+    named = ", ".join(f"{begin:.3f}–{end:.3f} s" for begin, end in gaps[:_GAPS])
+    where = f"; nothing at {named}{' and later' if len(gaps) > _GAPS else ''}" if gaps else ""
+    return [
+        f"{path}: announces {info.frames} frames, of which only {frames} are there; "
+        f"the rest is cut off or damaged{where}"
+    ]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from pipeline.job import Job
 
 _LIVE: dict[str, Any] = {"rich_help_panel": "Live streams"}
 
@@ -109,6 +112,9 @@ def run(
     failed = JobResult(status="failed", source=source, destination=destination, model=model)
     try:
         check_job(job)
+        if dry_run:
+            _tell(job, json)
+            return
         with ProgressBar(job, quiet=quiet or json) as bar:
             result = run_job(job, bar.watch, lambda: bool(asked_to_stop), restart=restart)
     except Interrupted as stopped:
@@ -132,3 +138,17 @@ def run(
             f"({result.fps:.1f} fps), {result.model}{how}" + (f", {cuts} scene cut{'s' * (cuts != 1)}" if cuts else ""),
             file=sys.stderr,
         )
+
+
+def _tell(job: Job, json: bool) -> None:
+    """`--dry-run`: one line of JSON on stdout, or a table."""
+    import msgspec
+
+    from pipeline.dry_run import dry_run
+
+    found = dry_run(job)
+    if json:
+        typer.echo(msgspec.json.encode(found).decode())
+        return
+    for what, told in found.lines():
+        typer.echo(f"{what:<12} {told}")

@@ -59,6 +59,7 @@ class Companions:
             raise
         self._outputs: dict[int, Stream] = {}
         self._timelines: dict[int, Timeline] = {}
+        self._refused: dict[int, list[float | None]] = {}  # times of packets that the muxer can make nothing of
         self._output: OutputContainer | None = None
         self._packets: Iterator[Packet[Stream]] = iter(())
         self._waiting: Packet[Stream] | None = None
@@ -73,6 +74,18 @@ class Companions:
         if set(self._metadata()) - _WELL_KNOWN:
             options["movflags"] = "use_metadata_tags"
         return options
+
+    def described(self) -> list[str]:
+        """What is copied, one line each."""
+        told = []
+        for stream in self._copied:
+            codec = getattr(stream, "name", None) or "unknown"
+            language = stream.metadata.get("language", "")
+            told.append(f"{stream.type} stream {stream.index}: {codec}" + (f" ({language})" if language else ""))
+        chapters = self._input.chapters()
+        if chapters and self._muxer in HAS_CHAPTERS:
+            told.append(f"{len(chapters)} chapters")
+        return told
 
     def start(self) -> Fraction:
         """Where the earliest stream of the source starts, in seconds."""
@@ -133,7 +146,11 @@ class Companions:
                 self._warnings.append(
                     f"{stream.type} stream {index}: {timeline.moved} timestamps did not rise and were moved"
                 )
-        self._timelines = {}
+        for index, times in self._refused.items():
+            stream, first = self._input.streams[index], next((at for at in times if at is not None), None)
+            when = "" if first is None else f", the first at {first:.3f} s"
+            self._warnings.append(f"{stream.type} stream {index}: {len(times)} packets are damaged and left out{when}")
+        self._timelines, self._refused = {}, {}
         self._waiting = None
         self._input.close()
 
@@ -192,6 +209,8 @@ class Companions:
         return None
 
     def _mux(self, packet: Packet[Stream]) -> None:
+        import av.error
+
         assert self._output is not None
         index = packet.stream_index
         if packet.dts is None:
@@ -203,7 +222,11 @@ class Companions:
             packet.dts = placed
             self.earliest = min(self.earliest, placed * packet.time_base)
         packet.stream = self._outputs[index]
-        self._output.mux_one(packet)
+        at = packet.dts * packet.time_base if packet.dts is not None else None
+        try:
+            self._output.mux_one(packet)
+        except av.error.InvalidDataError:  # of the packet, not of the output: its header makes no sense
+            self._refused.setdefault(index, []).append(float(at) if at is not None else None)
 
 
 def _stream_metadata(stream: Stream) -> dict[str, str]:

@@ -183,7 +183,7 @@ class FileSource(Source):
     def _judge(self, unread: bool) -> None:
         """Take over the losses found so far. DerainError at the first of them where none is allowed."""
         self.damaged = self._losses.count + unread
-        self.lost = self._losses.listed
+        self.lost, self.gaps = self._losses.listed, self._losses.gaps
         if self._strict and self.damaged:
             what = in_words(self.lost, len(self.lost), 0.0) or "it cannot be read to its end"
             raise DerainError(f"{self.path}: {what}; without --strict the rest would be derained")

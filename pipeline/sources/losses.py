@@ -43,6 +43,9 @@ class Losses:
         self._suspect: set[int] = set()
         self._refused: list[int] = []
         self._before: int | None = None
+        self._until = 0
+        self.gaps: list[tuple[float, float]] = []
+        """Stretches, in seconds, in which no frame came though one would usually have."""
 
     def sent(self, pts: int | None, duration: int | None, sound: bool = True) -> None:
         """A packet goes to the decoder. `sound` is False where the demuxer knows that it is damaged."""
@@ -69,7 +72,9 @@ class Losses:
         if corrupt or pts in self._suspect:
             self._note(pts, "patched")
         self._suspect.discard(pts)
-        self._before = pts
+        if self._before is not None and pts > self._until + self._step // 2 and len(self.gaps) < _LISTED:
+            self.gaps.append((float(self._until * self._base), float(pts * self._base)))
+        self._before, self._until = pts, pts + duration
 
     def end(self) -> None:
         """Nothing more comes: what is still owed is lost. A refusal that no loss explains is a frame patched up."""

@@ -34,6 +34,8 @@ class Source(ABC):
         """Frames that did not decode, and those that the decoder patched up (which are still given)."""
         self.lost: list[Loss] = []
         """Those frames one by one, with their time; of very many only the first."""
+        self.gaps: list[tuple[float, float]] = []
+        """Stretches, in seconds, in which no frame came though one would usually have: a pause, or damage."""
         self.repeated_pts = 0
         """Frames whose pts is not above the one before. Given as they are."""
         self.warnings: list[str] = []
