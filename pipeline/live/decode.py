@@ -40,6 +40,7 @@ def run(stage: LiveStage) -> None:
                 stage.counters["dropped_start"] = _dropped(reader, stage)
             _send(next_stage, waiting, reader.break_before(waiting), stage)
             waiting = None
+            reader.wanted.set()
         stage.counters["dropped_overload"] = _dropped(reader, stage) if next_stage.sent else 0
         if reader.ended.is_set() and waiting is None and not len(reader.box):
             break

@@ -20,6 +20,7 @@ from pipeline.live.encoder import LiveEncoder, even_size
 from pipeline.live.fan import Fan
 from pipeline.live.links import Upstream
 from pipeline.live.messages import TICKS, Sound, unpack
+from pipeline.live.sound import WAITING
 from pipeline.live.stage import LiveStage
 
 FILL_AFTER = 1.0
@@ -30,7 +31,8 @@ FILL_RATE = 5
 """Such frames a second."""
 _SLICE = 0.05
 _IN_FLIGHT = 2
-_SOUND_WAITING = 200
+_AT_ONCE = 8
+"""Messages of sound taken in a row: some more than come in the time of a frame."""
 
 
 class _Inbox(threading.Thread):
@@ -105,11 +107,11 @@ class _Work:
         self._last_info: StreamInfo | None = None
         self._last_at = 0.0
         self._filled_at = 0.0
-        self._early: deque[tuple[int, bytes]] = deque(maxlen=_SOUND_WAITING)
+        self._early: deque[tuple[int, bytes]] = deque(maxlen=2 * WAITING)
         self._shift = 0  # ticks by which source frames are moved so that they come after what filled a gap
         self._pts = -1
         self._sound: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PULL)
-        self._sound.setsockopt(zmq.RCVHWM, _SOUND_WAITING)
+        self._sound.setsockopt(zmq.RCVHWM, WAITING)
         self._sound.setsockopt(zmq.LINGER, 0)
         self._sound.bind(stage.told.address("sound"))
 
@@ -130,8 +132,8 @@ class _Work:
         self._stage.busy(now - began)
 
     def hear(self) -> None:
-        """Take in the sound that has come."""
-        while True:
+        """Take in the sound that has come; not all at once where it has piled up, as pictures wait too."""
+        for _ in range(_AT_ONCE):
             try:
                 head, samples = self._sound.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:

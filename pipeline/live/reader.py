@@ -51,6 +51,8 @@ class Reader(threading.Thread):
         self.box: Mailbox[Read] = Mailbox(QUEUE if order.on_overload == "passthrough" else 1)
         self.failure: DerainError | None = None
         self.ended = threading.Event()
+        self.wanted = threading.Event()
+        """To be set when the first frame is on its way: sound from before it would only pile up."""
         self.seen = time.monotonic()
         self.connected = stage.told.connected
         """Whether the source could ever be read."""
@@ -158,7 +160,7 @@ class Reader(threading.Thread):
     def _hear(self, frame: AudioFrame) -> None:
         seconds = seconds_of(frame)
         pts = None if seconds is None else self._clock.sound(seconds)
-        if self._sound is not None and pts is not None:
+        if self._sound is not None and self.wanted.is_set() and pts is not None:
             self._sound.send(frame, pts)
 
     def _go_on(self, lost: SourceLost) -> bool:

@@ -26,7 +26,8 @@ LATE = RATE
 """Samples that sound may be behind the picture before silence takes its place."""
 LONGEST_SILENCE = 10 * RATE
 """Samples of silence that fill a gap; over a longer one the timestamps jump."""
-_WAITING = 200  # messages
+WAITING = 50
+"""Messages that may wait on each side: about a second."""
 
 
 class SoundSender:
@@ -39,7 +40,7 @@ class SoundSender:
     def __init__(self, url: str) -> None:
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUSH)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.set_hwm(_WAITING)
+        self._socket.set_hwm(WAITING)
         self._socket.connect(url)
         self._resampler: AudioResampler | None = None
         self._kind: tuple[Any, ...] = ()

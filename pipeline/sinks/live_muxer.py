@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 5.0
 HLS_ENTRIES = 10
 _OPTIONS = {
-    "mp4": {"movflags": "frag_keyframe+empty_moov+default_base_moof"},  # playable whenever it is cut off
+    "mp4": {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"},  # playable when cut off
     "matroska": {"cluster_time_limit": "1000", "flush_packets": "1"},
     "webm": {"cluster_time_limit": "1000", "flush_packets": "1"},
     "mpegts": {"flush_packets": "1"},
