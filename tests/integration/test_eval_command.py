@@ -6,13 +6,15 @@ import json
 import subprocess
 import sys
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from esdnet import checkpoint
+from esdnet import checkpoint, load
 from esdnet.streaming import StreamConfig, StreamNet
 from training.clips import ClipInfo, ClipWriter
 
@@ -65,6 +67,14 @@ def test_json_reports_each_clip_and_their_mean(clips, network):
         assert 15 < row["rainy"]["psnr_y"] < 45
         assert row["rainy"]["psnr_y"] + row["gain_db"] == pytest.approx(row["derained"]["psnr_y"])
         assert row["derained"] != row["rainy"]
+        assert row["reset"] != row["derained"]  # one run gives both
+        assert row["reset"]["psnr_y"] + row["carry_db"] == pytest.approx(row["derained"]["psnr_y"])
+        assert 0 < row["rainy"]["ssim_rgb"] < 1
+        assert 0 < row["energy"]["ratio"] < 1.5
+    assert result["network"]["parameters"] == sum(p.numel() for p in load(network).parameters())
+    layers = {layer["name"]: layer for layer in result["clips"][0]["energy"]["layers"]}
+    assert layers["stem"]["spikes"] is None and not layers["stem"]["spiking"]
+    assert layers["encoder3.0.first.conv"]["spiking"]
     gains = [clip["gain_db"] for clip in result["clips"]]
     assert result["mean"]["gain_db"] == pytest.approx(np.mean(gains))
 
@@ -75,6 +85,39 @@ def test_a_reset_before_each_frame_gives_another_result_and_says_so(clips, netwo
     assert (carried["reset_every_frame"], forgotten["reset_every_frame"]) == (False, True)
     assert carried["mean"]["rainy"] == forgotten["mean"]["rainy"]
     assert carried["mean"]["derained"] != forgotten["mean"]["derained"]
+
+
+def test_markdown_has_quality_cost_and_energy(clips, network):
+    pair = ["--rainy", clips / "still.rainy.mkv", "--clean", clips / "still.clean.mkv", "--model", network]
+    done = derain("eval", *pair, "--markdown", "--energy-frames", 2)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    header = next(line for line in lines if line.startswith("| clip"))
+    for column in ("PSNR Y", "SSIM RGB", "reset each frame", "carry dB", "energy/twin"):
+        assert column in header
+    assert all(line.count("|") == header.count("|") for line in lines if line.startswith(("| still", "| **mean")))
+    assert "of the non-spiking twin's" in done.stdout
+    assert "| stem | none: multiplies | " in done.stdout
+
+
+def test_a_benchmark_is_measured_by_its_layout(tmp_path, network):
+    """Rain12 as it is shipped: standing pictures, shown so often that the membranes have settled."""
+    rng = np.random.default_rng(0)
+    for number in (1, 2):
+        clean = cv2.resize(rng.integers(0, 200, (4, 6, 3), dtype=np.uint8), (48, 32), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(tmp_path / f"{number:03}_GT.png"), clean)
+        cv2.imwrite(str(tmp_path / f"{number:03}_in.png"), np.clip(clean.astype(int) + 30, 0, 255).astype(np.uint8))
+    measure = ["eval", "--data", tmp_path, "--model", network, "--json", "--carried-only"]
+    done = derain(*measure)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["frames"], result["repeat"]) == (2, 8)
+    assert all("reset" not in row and row["derained"]["flicker"] is None for row in result["clips"])
+    assert result["mean"]["energy"]["ratio"] > 0
+    (tmp_path / "002_GT.png").unlink()
+    broken = derain(*measure)
+    assert broken.returncode == 1
+    assert "1 rainy file has no clean counterpart, 002_in.png" in broken.stderr
 
 
 def test_the_default_model_takes_rain_and_flicker_away(clips):
@@ -101,6 +144,8 @@ def test_the_table_names_clips_and_model(clips, network):
         (["--clean", "/nowhere"], 1, "/nowhere is not there"),
         (["--model", "/nowhere.safetensors"], 2, "/nowhere.safetensors"),
         (["--runtime", "nonesuch"], None, "nonesuch"),
+        (["--markdown"], 2, "--markdown or --json"),
+        (["--data", "."], 2, "not both"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(clips, network, more, code, text):
@@ -110,3 +155,11 @@ def test_what_cannot_be_measured_is_one_line(clips, network, more, code, text):
     assert done.stderr.startswith("derain: ")
     assert text in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(find_spec("torchmetrics") is not None, reason="the lpips extra is installed")
+def test_lpips_that_is_asked_for_and_missing_is_an_error(clips, network):
+    pair = ["--rainy", clips / "still.rainy.mkv", "--clean", clips / "still.clean.mkv", "--model", network]
+    done = derain("eval", *pair, "--lpips")
+    assert done.returncode == 1
+    assert "LPIPS needs the lpips extra: pip install 'derain[lpips]'" in done.stderr
