@@ -9,10 +9,10 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from pipeline.errors import DerainError
 from pipeline.frame import FrameHeader, frame_bytes
+from pipeline.socket_events import next_event
 from pipeline.wire import PROTOCOL, Failure, FrameMsg, Message, StageFailed, pack, unpack
 
 LINGER_MS = 1000  # how long close() lets the last message (an acknowledgement, a failure) out
@@ -121,7 +121,7 @@ class Endpoint:
                     return None
                 left = SLICE_MS if deadline is None else min(SLICE_MS, max(1, int((deadline - now) * 1000)))
                 if any(socket is self._monitor for socket, _ in self._poller.poll(left)):
-                    recv_monitor_message(self._monitor)
+                    next_event(self._monitor)
                     self._lost_at = self._lost_at or time.monotonic()
         finally:
             self.waited += time.monotonic() - started

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from pipeline.endpoint import SLICE_MS, Stopped
 from pipeline.errors import DerainError, UsageError
 from pipeline.hosts.doors import ClientDoor
+from pipeline.socket_events import next_event
 from pipeline.wire import PROTOCOL, Failure, FrameMsg, Join, Message, StageFailed, pack, unpack
 
 PATIENCE = 300.0
@@ -147,8 +147,7 @@ class HostClient:
 
     def _lost(self) -> bool:
         """Take in what the monitor says; whether a connection that stood has gone."""
-        event = recv_monitor_message(self._monitor)
-        kind = event["event"]
+        kind = next_event(self._monitor)
         if kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._connected, self._broken = True, 0
         elif kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
