@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "keys": ("pipeline.commands.keys:keys", "Make the keys by which stages on several hosts know each other."),
     "serve": ("pipeline.commands.serve:serve", "Derain many live streams, watched and shown on a web page."),
     "models": ("pipeline.commands.models:models", "List the models, or show the card of one."),
+    "bench": ("pipeline.commands.bench:bench", "Measure how fast this machine derains, and what it could do."),
     "doctor": ("pipeline.commands.doctor:doctor", "Show what this machine has, what is missing and how to get it."),
 }
 """Name -> ("module:function", line in the help)."""
