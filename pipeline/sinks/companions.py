@@ -1,5 +1,5 @@
 """All that a source file holds besides the video that is derained: audio, subtitles, cover art, data, attachments
-(copied packet by packet), chapters and metadata."""
+(copied packet by packet, text subtitles brought to the container's own coding), chapters and metadata."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from math import lcm
 from typing import TYPE_CHECKING, cast
 
 from pipeline.sinks.containers import HAS_CHAPTERS, ISO, add_copy, refusal
+from pipeline.sinks.subtitles import SubtitleCoder, encoder_for
 from pipeline.sinks.timeline import Timeline
 from pipeline.sources.streams import ignore, is_cover, is_ignored, main_video, open_container, reading
 
@@ -53,6 +54,8 @@ class Companions:
         try:
             self._video = main_video(self._input, source)
             ignore(self._video)
+            self._recoded: dict[int, str] = {}  # streams that only fit in another coding, and which
+            self._coders: dict[int, SubtitleCoder] = {}
             self._copied = [stream for stream in self._input.streams if self._is_wanted(stream)]
         except BaseException:
             self._input.close()
@@ -162,6 +165,10 @@ class Companions:
         if stream.type == "data" and "timecode" in stream.metadata and self._muxer != "mpegts":
             return False  # QuickTime's timecode track: it is in the video's metadata too, and muxers make it from there
         reason = "" if self._goes_as_attachment(stream) else refusal(self._muxer, stream)
+        if reason and (encoder := encoder_for(self._muxer, stream)):
+            self._recoded[stream.index] = encoder
+            self._warnings.append(f"subtitle stream {stream.index} becomes {encoder}: {reason}")
+            return True
         if reason:
             ignore(stream)
             self._warnings.append(f"{stream.type} stream {stream.index} is left out: {reason}")
@@ -173,7 +180,12 @@ class Companions:
             if self._goes_as_attachment(stream):
                 self._attach(stream)
                 continue
-            added = add_copy(self._output, stream)
+            if stream.index in self._recoded:
+                coder = SubtitleCoder(self._output, stream, self._recoded[stream.index])
+                self._coders[stream.index] = coder
+                added: Stream = coder.stream
+            else:
+                added = add_copy(self._output, stream)
             added.metadata.update(_stream_metadata(stream))
             added.disposition = stream.disposition
             self._outputs[stream.index] = added
@@ -221,10 +233,12 @@ class Companions:
                 packet.pts += placed - packet.dts
             packet.dts = placed
             self.earliest = min(self.earliest, placed * packet.time_base)
-        packet.stream = self._outputs[index]
         at = packet.dts * packet.time_base if packet.dts is not None else None
         try:
-            self._output.mux_one(packet)
+            coded = self._coders[index].coded(packet) if index in self._coders else packet
+            if coded is not None:
+                coded.stream = self._outputs[index]
+                self._output.mux_one(coded)
         except av.error.InvalidDataError:  # of the packet, not of the output: its header makes no sense
             self._refused.setdefault(index, []).append(float(at) if at is not None else None)
 
