@@ -32,7 +32,8 @@ STAY_BIAS = 0.002  # cost (luma 0..1) added a pixel of displacement: noise and r
 TEMPERATURE = 0.004  # of the soft arg-min, luma 0..1
 
 
-def _box(cost: Tensor, window: int) -> Tensor:
+def box(cost: Tensor, window: int) -> Tensor:
+    """Means over windows of `window` × `window`, an odd number; at the borders over what there is."""
     cost = F.avg_pool2d(cost, (window, 1), 1, (window // 2, 0), count_include_pad=False)
     return F.avg_pool2d(cost, (1, window), 1, (0, window // 2), count_include_pad=False)
 
@@ -47,7 +48,7 @@ def _search(past: Tensor, present: Tensor, level: SearchLevel) -> Tensor:
     cost = (F.conv2d(padded, shifts) - present).abs()
     if level.block > 1:
         cost = F.avg_pool2d(cost, level.block, level.block)
-    cost = _box(cost, level.window)
+    cost = box(cost, level.window)
     steps = torch.arange(side * side, device=past.device)
     offsets = torch.stack([steps % side - radius, steps // side - radius]).to(past.dtype)  # (2, K): x, y
     cost = cost + STAY_BIAS * offsets.abs().amax(0).view(1, -1, 1, 1)

@@ -13,9 +13,9 @@ whose output is the rain layer. It differs where the sequence is concerned:
 
   with a leak g in 0..1 that the network computes for every pixel from the present and the past, and A, the
   alignment of the past with the present (`motion.py`). Where little moves, g rises and rain that comes and goes
-  averages out of the potential; where the past does not fit, g falls and the network works as on a single picture. An
-  input-dependent leak is what gated LIF neurons learn (GLIF, NeurIPS 2022); a non-firing leaky read-out is common in
-  spiking regression (e.g. Bellec et al., NeurIPS 2018).
+    averages out of the potential; where the past does not fit, g falls and the network works as on a single picture; where
+  it plainly cannot fit (`_trust`), all membranes are forgotten. An input-dependent leak is what gated LIF neurons learn
+  (GLIF, NeurIPS 2022); a non-firing leaky read-out is common in spiking regression (e.g. Bellec et al., NeurIPS 2018).
 
 `step` is pure: frame and state in, frame and state out.
 """
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from esdnet.errors import ModelError
 from esdnet.integer_lif import IntegerLIF
-from esdnet.motion import estimate_motion, warp
+from esdnet.motion import box, estimate_motion, warp
 from esdnet.planes import CHANNELS, luma
 from esdnet.state import MembraneState
 
@@ -38,6 +38,9 @@ STRIDE = 4  # of the packed, half-size picture; 8 of the full one
 _DIFFERENCE_GAIN = 4.0  # brings present − past (mostly below 0.2) to the scale of the picture at the stem
 _CONTRAST_GAIN = 12.0  # a streak 4 % brighter than what is around it drives the stem half-way
 _CONTRAST_WINDOW = 7  # half-size pixels
+_MISFIT = (0.015, 0.03)  # luma 0..1: below it the past fits, above it does not
+_MISFIT_WINDOW = 9  # half-size pixels
+_BRIGHTER = 0.25  # rain makes the present brighter than the past; a past that does not fit, darker as often
 _AGE_STEP = 0.5  # the age of the memory goes 0, 0.5, 0.75 … → 1
 
 
@@ -55,6 +58,7 @@ class StreamConfig:
     align: bool = True  # move the past along the motion before it is used
     carry_picture: bool = True  # read-out neurons keep their potential
     contrast: bool = False  # compressed local and temporal contrast beside the picture at the stem
+    trust: bool = False  # forget where the past does not fit, whatever the network would do
     gated: bool = False  # the rain layer has a mask of its own beside the leak; else 1 − leak is that mask
 
     def __post_init__(self) -> None:
@@ -116,13 +120,17 @@ class _Block(nn.Module):
 class _Run:
     """One step's walk through the membranes: hands each spiking unit its potential and gathers the new ones."""
 
-    def __init__(self, state: MembraneState, names: dict[nn.Module, str]) -> None:
-        self._state, self._names = state, names
+    def __init__(self, state: MembraneState, names: dict[nn.Module, str], trust: Tensor | None) -> None:
+        self._state, self._names, self._trust = state, names, trust
         self.potentials: dict[str, Tensor] = {}
 
     def __call__(self, unit: nn.Module, x: Tensor) -> Tensor:
         name = self._names.get(unit)
-        result: tuple[Tensor, Tensor] = unit(x, self._state[name] if name else None)
+        potential = self._state[name] if name else None
+        if potential is not None and self._trust is not None:
+            scale = self._trust.shape[-1] // potential.shape[-1]
+            potential = potential * (F.avg_pool2d(self._trust, scale) if scale > 1 else self._trust)
+        result: tuple[Tensor, Tensor] = unit(x, potential)
         if name:
             self.potentials[name] = result[1]
         return result[0]
@@ -199,9 +207,10 @@ class StreamNet(nn.Module):
             kept["age"] = age + (1.0 - age) * _AGE_STEP
         else:
             past, age = frame, torch.zeros_like(frame[:, :1, :1, :1])
-        inputs = self._encode(frame, past, age)
+        trust = self._trust(frame, past) if self.config.trust else None
+        inputs = self._encode(frame, past, age, trust)
 
-        run = _Run(state, self._names)
+        run = _Run(state, self._names, trust)
         x1 = self.stem_norm(self.stem(inputs))
         x1 = self._through(self.encoder1, x1, run)
         x2 = self._through(self.encoder2, run(self.down1, x1), run)
@@ -214,7 +223,7 @@ class StreamNet(nn.Module):
         current, leak = self._read_out(frame, self.head(x1), age)
         picture = current
         if self.config.carry_picture:
-            picture = torch.lerp(current, past, leak)
+            picture = torch.lerp(current, past, leak if trust is None else leak * trust)
             kept["picture"] = picture
         kept |= run.potentials
         return picture, MembraneState({name: kept[name] for name in state})  # the order is part of the contract
@@ -233,14 +242,30 @@ class StreamNet(nn.Module):
         shared = torch.cat([luma_leak.expand(-1, 4, -1, -1), chroma_leak.expand(-1, 2, -1, -1)], dim=1)
         return frame - torch.sigmoid(mask) * rain, shared
 
-    def _encode(self, frame: Tensor, past: Tensor, age: Tensor) -> Tensor:
+    @staticmethod
+    @torch.no_grad()
+    def _trust(frame: Tensor, past: Tensor) -> Tensor:
+        """How far the past may be used, (N, 1, H/2, W/2) in 0..1: 1 where it fits the present around a pixel, 0 where
+        the camera or what it sees moved in a way that the alignment did not find.
+
+        It multiplies every leak and all that the stem sees of the past, so where it is 0 the step is that of a reset.
+        """
+        change = luma(frame) - luma(past)
+        misfit = F.relu(-change) + _BRIGHTER * F.relu(change)
+        misfit = box(misfit, _MISFIT_WINDOW)
+        low, high = _MISFIT
+        return ((high - misfit) * (1.0 / (high - low))).clamp(0.0, 1.0)
+
+    def _encode(self, frame: Tensor, past: Tensor, age: Tensor, trust: Tensor | None) -> Tensor:
         """What the stem sees: the picture, its difference from the past, how old the past is, and contrasts.
 
         A faint streak is a small part of the picture's range, and the first neurons, whose currents are scaled to that
         range, would round it away. Compressed contrast (as in a retina) lets it fire.
         """
-        difference = frame - past
-        parts = [frame[:, :4] - 0.5, frame[:, 4:] * 2.0, difference * _DIFFERENCE_GAIN, age.expand_as(frame[:, :1])]
+        difference, age = frame - past, age.expand_as(frame[:, :1])
+        if trust is not None:
+            difference, age = difference * trust, age * trust
+        parts = [frame[:, :4] - 0.5, frame[:, 4:] * 2.0, difference * _DIFFERENCE_GAIN, age]
         if self.config.contrast:
             window = _CONTRAST_WINDOW
             around = F.avg_pool2d(luma(frame), window, 1, window // 2, count_include_pad=False)
