@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("pipeline.commands.serve:serve", "Derain many live streams, watched and shown on a web page."),
     "models": ("pipeline.commands.models:models", "List the models, or show the card of one."),
     "bench": ("pipeline.commands.bench:bench", "Measure how fast this machine derains, and what it could do."),
+    "export": ("pipeline.commands.export:export", "Build a TensorRT engine ahead of its first frame."),
     "doctor": ("pipeline.commands.doctor:doctor", "Show what this machine has, what is missing and how to get it."),
 }
 """Name -> ("module:function", line in the help)."""

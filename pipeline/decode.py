@@ -58,6 +58,7 @@ def opened(job: Job) -> Source:
         native=not job.restore.eight_bit,
         deinterlace=job.restore.deinterlace,
         strict=job.restore.strict,
+        device=job.decode_device,
     )
 
 

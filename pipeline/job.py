@@ -6,10 +6,11 @@ import os
 
 import msgspec
 
+from pipeline.codec_devices import check_decoder, check_encoder
 from pipeline.errors import DerainError, UsageError
 from pipeline.restore_options import RestoreOptions
 from pipeline.restore_options import check as check_restore
-from pipeline.sinks.options import EncodeOptions
+from pipeline.sinks.options import EncodeOptions, encoder_name
 from pipeline.sources.losses import Loss
 
 IDENTITY = "identity"
@@ -44,6 +45,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 0  # of the network; 0: one a core
     scene_cuts: bool = True  # whether a cut resets the membranes
     partial: bool = False  # take a truncated file as far as it goes
+    decode_device: str = "cpu"  # of `pipeline.codec_devices`
     encode: EncodeOptions = EncodeOptions()
     restore: RestoreOptions = RestoreOptions()
     segment: float = SEGMENT_SECONDS  # seconds; 0: the file is written in one go, and nothing is kept where that fails
@@ -103,6 +105,8 @@ def check_job(job: Job) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise DerainError(f"{job.destination}: no right to write into {folder}; choose another place")
     check_model(job.model)
+    check_decoder(job.decode_device)
+    check_encoder(job.encode.device, encoder_name(job.encode))
     check_restore(job.restore, job.destination, job.encode.overwrite)
     if job.model == IDENTITY and job.restore.save_rain:
         raise UsageError(f"--save-rain: --model {IDENTITY} removes nothing; name a network")

@@ -32,6 +32,8 @@ def run(
     ] = "stream",
     runtime: Annotated[str, typer.Option(help="How the network runs; auto takes the best here.")] = "auto",
     codec: Annotated[str, typer.Option(help="Encoder: libx264, libx265, libsvtav1, ffv1 (lossless) …")] = "libx264",
+    decode_device: Annotated[str, typer.Option(help="Where to decode: cpu, or nvdec (NVIDIA GPU).")] = "cpu",
+    encode_device: Annotated[str, typer.Option(help="Where to encode: cpu, or nvenc (NVIDIA GPU).")] = "cpu",
     crf: Annotated[float | None, typer.Option(help="Constant quality, lower is better; default by codec.")] = None,
     preset: Annotated[str | None, typer.Option(help="Speed of the encoder, as it names them.")] = None,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0: one a core.")] = 0,
@@ -90,14 +92,17 @@ def run(
     from pipeline.sinks.options import EncodeOptions
     from pipeline.supervisor import Interrupted
 
-    options = EncodeOptions(codec=codec, crf=crf, preset=preset, pixel_format=pixel_format, overwrite=overwrite)
+    options = EncodeOptions(
+        codec=codec, crf=crf, preset=preset, pixel_format=pixel_format, overwrite=overwrite, device=encode_device
+    )
     restore = RestoreOptions(
         strength=strength, region=region, save_rain=save_rain, deinterlace=deinterlace, strict=strict,
         max_memory=max_memory,
     )  # fmt: skip
     job = Job(
         source=source, destination=destination, model=model, runtime=runtime, threads=threads,
-        scene_cuts=scene_cut, partial=partial, encode=options, segment=segment if resume else 0.0,
+        scene_cuts=scene_cut, partial=partial, decode_device=decode_device, encode=options,
+        segment=segment if resume else 0.0,
         restore=restore,
     )  # fmt: skip
     asked_to_stop: list[int] = []

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from pipeline.codec_devices import NVENC, has_encoder, on_device
 from pipeline.errors import UsageError
 from pipeline.sinks.choose_format import choose_format, like
 
@@ -25,6 +26,7 @@ class EncodeOptions(msgspec.Struct, frozen=True, kw_only=True):
         pixel_format: FFmpeg's name of the format to encode in; None takes what loses least of the source.
         threads: Encoder threads; 0 lets the encoder choose.
         overwrite: Replace the destination if it is there.
+        device: Where to encode (`pipeline.codec_devices`).
     """
 
     codec: str = "libx264"
@@ -33,6 +35,7 @@ class EncodeOptions(msgspec.Struct, frozen=True, kw_only=True):
     pixel_format: str | None = None
     threads: int = 0
     overwrite: bool = False
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class _Encoder:
     crf_range: tuple[int, int] = (0, 51)
     presets: tuple[str, ...] = ()
     preset_option: str = "preset"
+    quality_option: str = "crf"
     lossless: bool = False
     even: bool = False  # counts a picture's size in whole chroma samples
     options: dict[str, str] = field(default_factory=dict)
@@ -70,6 +74,15 @@ _ENCODERS = {
     "prores_ks": _Encoder(
         None, presets=_PRORES_PROFILES, preset_option="profile", options={"vendor": "apl0"}, says_range=False
     ),
+    **{
+        name: _Encoder(
+            *(quality, (0, 51), tuple(f"p{n}" for n in range(1, 8))),
+            quality_option="cq",
+            even=True,
+            options={"rc": "vbr", "b": "0"},  # constant quality: no bit rate to keep to
+        )
+        for name, quality in (("h264_nvenc", 19), ("hevc_nvenc", 21), ("av1_nvenc", 25))
+    },
     "ffv1": _Encoder(None, lossless=True, options={"level": "3", "slicecrc": "1", "g": "1"}),
 }
 
@@ -107,8 +120,14 @@ def available_encoders() -> list[str]:
             Codec(name, "w")
         except UnknownCodecError:
             continue
-        present.append(name)
+        if name not in NVENC.values() or has_encoder(name):  # built in everywhere, whether there is a GPU or not
+            present.append(name)
     return present
+
+
+def encoder_name(asked: EncodeOptions) -> str:
+    """FFmpeg's name of the encoder that was asked for. UsageError where the device has no such codec."""
+    return on_device(asked.device, _USUAL.get(asked.codec, asked.codec))
 
 
 def encoder_settings(asked: EncodeOptions, pixel_format: str, width: int, height: int) -> EncoderSettings:
@@ -123,7 +142,7 @@ def encoder_settings(asked: EncodeOptions, pixel_format: str, width: int, height
     Raises:
         UsageError: The codec is not here, or its crf, preset or pixel format is not one it knows.
     """
-    name = _USUAL.get(asked.codec, asked.codec)
+    name = encoder_name(asked)
     present = available_encoders()
     if name not in present:
         raise UsageError(f"--codec {asked.codec}: this FFmpeg has no such encoder; choose one of {', '.join(present)}")
@@ -139,7 +158,7 @@ def encoder_settings(asked: EncodeOptions, pixel_format: str, width: int, height
         low, high = encoder.crf_range
         if not low <= crf <= high:
             raise UsageError(f"--crf {crf:g}: {name} takes {low} (best) to {high}")
-        options["crf"] = f"{crf:g}"
+        options[encoder.quality_option] = f"{crf:g}"
     if asked.preset is not None:
         if asked.preset not in encoder.presets:
             raise UsageError(f"--preset {asked.preset}: {name} takes {', '.join(encoder.presets)}")

@@ -12,7 +12,7 @@ __all__ = ["Source", "open_source"]
 
 def open_source(
     path: str, *, threads: int = 0, partial: bool = False, native: bool = False, deinterlace: bool = False,
-    strict: bool = False,
+    strict: bool = False, device: str = "cpu",
 ) -> Source:  # fmt: skip
     """Open a video file, a folder of pictures or one picture.
 
@@ -23,6 +23,7 @@ def open_source(
         native: Keep depth, chroma, RGB and alpha (see `pipeline.formats`); else frames are 8 bit, 4:2:0, grey or RGB.
         deinterlace: Make progressive frames of interlaced ones.
         strict: End with an error at the first frame that does not decode, or not whole.
+        device: Where to decode a file (`pipeline.codec_devices`); pictures are decoded on the processor.
 
     Raises:
         DerainError: It cannot be read; the text says why and what to do.
@@ -36,4 +37,6 @@ def open_source(
         return PictureSource(path, native)
     from pipeline.sources.file import FileSource
 
-    return FileSource(path, threads=threads, partial=partial, native=native, deinterlace=deinterlace, strict=strict)
+    return FileSource(
+        path, threads=threads, partial=partial, native=native, deinterlace=deinterlace, strict=strict, device=device
+    )

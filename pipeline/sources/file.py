@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from pipeline.codec_devices import check_decoded
 from pipeline.colour import BT709, FULL, LIMITED, chroma_location
 from pipeline.errors import DerainError
 from pipeline.frame import Frame, FrameHeader, Rational, StreamInfo
@@ -44,6 +45,7 @@ class FileSource(Source):
         native: Keep depth, chroma, RGB and alpha (see `pipeline.formats`); else frames are 8-bit yuv420p or gray.
         deinterlace: Make progressive frames of interlaced ones, as many as there were.
         strict: End with an error at the first frame that does not decode, or not whole.
+        device: Where to decode (`pipeline.codec_devices`).
 
     Raises:
         DerainError: Missing, empty, cut short, no video, or no frame of it decodes.
@@ -51,14 +53,16 @@ class FileSource(Source):
 
     def __init__(
         self, path: str, *, threads: int = 0, partial: bool = False, native: bool = False, deinterlace: bool = False,
-        strict: bool = False,
+        strict: bool = False, device: str = "cpu",
     ) -> None:  # fmt: skip
         super().__init__()
         self.path, self._threads, self._partial = path, threads, partial
         self._native, self._strict, self._deinterlace = native, strict, deinterlace
-        self._container = open_container(path, partial)
+        self._device = device
+        self._container = open_container(path, partial, device)
         try:
             self._stream = main_video(self._container, path)
+            check_decoded(self._stream, device, path)
             self._location = chroma_location(self._container, self._stream)
             for stream in self._container.streams:
                 if stream.index != self._stream.index:
@@ -146,7 +150,7 @@ class FileSource(Source):
         self.close()
         FileSource.__init__(
             self, self.path, threads=self._threads, partial=self._partial, native=self._native, strict=self._strict,
-            deinterlace=self._deinterlace,
+            deinterlace=self._deinterlace, device=self._device,
         )  # fmt: skip
 
     def close(self) -> None:

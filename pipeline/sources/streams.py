@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pipeline.codec_devices import decoding_on
 from pipeline.errors import DerainError
 from pipeline.sources.completeness import expected_size
 
@@ -19,12 +20,13 @@ _NOT_VIDEO = {"tty", "bin", "xbin", "adf", "idf"}
 """FFmpeg renders text files as pictures with these; nobody who names such a file means that."""
 
 
-def open_container(path: str, partial: bool = False) -> InputContainer:
+def open_container(path: str, partial: bool = False, device: str = "cpu") -> InputContainer:
     """Open a local file for reading.
 
     Args:
         path: The file. Always taken as a file name, never as a URL or a pattern.
         partial: Take a file whose end is missing as far as it goes.
+        device: Where its video will be decoded (`pipeline.codec_devices`).
 
     Raises:
         DerainError: It is missing, empty, cut short or nothing FFmpeg knows.
@@ -47,7 +49,7 @@ def open_container(path: str, partial: bool = False) -> InputContainer:
             f"{path}: is cut short, {size:,} of at least {wanted:,} bytes are there; copy or download it again"
         )
     with reading(path):
-        container = av.open(f"file:{path}", metadata_errors="replace")
+        container = av.open(f"file:{path}", metadata_errors="replace", hwaccel=decoding_on(device))
     if container.format.name in _NOT_VIDEO:
         container.close()
         raise DerainError(f"{path}: is not a video")
