@@ -15,7 +15,8 @@ whose output is the rain layer. It differs where the sequence is concerned:
   alignment of the past with the present (`motion.py`). Where little moves, g rises and rain that comes and goes
   averages out of the potential; where the past does not fit, g falls and the network works as on a single picture;
   where it plainly cannot fit (`_trust`), all membranes are forgotten. An input-dependent leak is what gated LIF neurons
-  learn (GLIF, NeurIPS 2022); a non-firing leaky read-out is common in spiking regression (e.g. Bellec et al., NeurIPS 2018).
+  learn (GLIF, NeurIPS 2022); a non-firing leaky read-out is common in spiking regression (e.g. Bellec et al., NeurIPS
+  2018).
 
 `step` is pure: frame and state in, frame and state out.
 """
