@@ -4,7 +4,7 @@ import { Chart, legend } from "./charts.js";
 import { Picture } from "./picture.js";
 import { Rain } from "./rain.js";
 import { ask, forget, listen, token, unlock } from "./service.js";
-import { bytes, duration, explain, label, number, plays, sum, tone, words } from "./states.js";
+import { bytes, duration, explain, label, number, plays, shownState, sum, tone, words } from "./states.js";
 
 const $ = (id) => document.getElementById(id);
 const cards = new Map(); // id -> card
@@ -45,7 +45,9 @@ const relisten = listen(
 
 /** A stream as it is to be shown: without a service nobody knows whether it lives. */
 function shown(stream) {
-  return alive ? stream : { ...stream, state: "unknown", message: "The service does not answer." };
+  return alive
+    ? { ...stream, state: shownState(stream) }
+    : { ...stream, state: "unknown", message: "The service does not answer." };
 }
 
 function banner(text) {
@@ -119,7 +121,6 @@ function fill(card, stream) {
   card.querySelector(".age").textContent = live
     ? `${stream.age_ms ? `age ${number(stream.age_ms.p50, 0)} ms · ` : ""}${sum(stream.dropped)} dropped`
     : stream.message;
-  card.querySelector(".meter i").style.width = `${live ? 100 * rainLevel(stream) : 0}%`;
   const away = stream.state === "running" ? (stream.preview ? "" : "no preview") : label(stream.state);
   card.querySelector(".away").textContent = away;
 }
@@ -146,8 +147,6 @@ async function stills() {
   }
 }
 
-const rainLevel = (stream) => (stream.firing_rate === null ? 0 : stream.firing_rate / Math.max(stream.firing_most, 1e-6));
-
 function detail(stream) {
   $("title").textContent = stream.title;
   $("state").textContent = label(stream.state);
@@ -169,26 +168,31 @@ function detail(stream) {
   }
 }
 
+// Grey levels at the end of the scale. With shipped weights a dry clip gives 0.3, rendered rain of medium strength 2.3.
+const HEAVY = 5;
+let rainMost = HEAVY;
+
 function rainMeter(stream, live) {
-  const known = live && stream.firing_rate !== null;
-  $("rate").textContent = known ? number(100 * stream.firing_rate) : "–";
-  $("rain-most").textContent = known ? `${number(100 * stream.firing_most)} %` : "–";
-  $("rain-level").style.width = `${known ? 100 * rainLevel(stream) : 0}%`;
-  rain.set(known ? rainLevel(stream) : 0);
-  $("rain-note").textContent =
-    live && !known
-      ? "This runtime can't tell how often neurons fire."
-      : "Share of the network's neurons that fire: the more rain it sees, the more there is to take out.";
+  const now = live ? picture.removed : null;
+  if (now !== null) rainMost = Math.max(rainMost, now);
+  const level = now === null ? 0 : now / rainMost;
+  $("rain-now").textContent = number(now);
+  $("rain-most").textContent = number(rainMost);
+  $("rain-level").style.width = `${100 * level}%`;
+  rain.set(level);
+  const firing = live && stream.firing_rate !== null ? `${number(100 * stream.firing_rate)} % of its neurons fire.` : "";
+  $("rain-note").textContent = `How much brightness the network takes out of this picture, of 255. ${firing}`;
 }
 
 function numbers(stream, live) {
   const rows = [
-    ["Frames a second", live ? `${number(stream.fps_in)} → ${number(stream.fps_out)}` : "–", "in → out"],
-    ["Age of a frame", live && stream.age_ms ? `${number(stream.age_ms.p50, 0)} / ${number(stream.age_ms.p99, 0)} ms` : "–", "p50 / p99"],
+    ["Frames a second", live ? `${number(stream.fps_in)} → ${number(stream.fps_out)}` : "–", ""],
+    ["Age p50 / p99", live && stream.age_ms ? `${number(stream.age_ms.p50, 0)} / ${number(stream.age_ms.p99, 0)} ms` : "–", ""],
     ["Dropped", sum(stream.dropped).toString(), counts(stream.dropped)],
     ["Resets", sum(stream.resets).toString(), counts(stream.resets)],
     ["Reconnects", stream.reconnects.toString(), ""],
     ["Restarts", stream.restarts.toString(), ""],
+    ["Neurons firing", live && stream.firing_rate !== null ? `${number(100 * stream.firing_rate)} %` : "–", ""],
     ["Waiting in queues", live ? bytes(stream.queue_bytes) : "–", ""],
     ["In this state for", duration(Math.max(0, snapshot.now - stream.since)), ""],
   ];
@@ -276,7 +280,8 @@ function take(news, log) {
   }
   for (const values of Object.values(history.dropped)) while (values.length < history.t.length) values.push(0);
   const ages = AGE.map(([name, colour]) => ({ name, colour, values: history[name] }));
-  const drops = Object.entries(history.dropped).map(([cause, values], n) => ({
+  // what came before the network was ready says nothing about how it does, and would dwarf the rest
+  const drops = Object.entries(history.dropped).filter(([cause]) => cause !== "start").map(([cause, values], n) => ({
     name: words(cause),
     colour: DROP_COLOURS[n % DROP_COLOURS.length],
     values,
@@ -316,6 +321,7 @@ function choose() {
   const id = decodeURIComponent(location.hash.replace(/^#\/?/, "")) || null;
   if (id === chosen) return;
   chosen = id;
+  rainMost = HEAVY;
   history = emptyHistory();
   $("log").replaceChildren();
   ageChart.set([], []);

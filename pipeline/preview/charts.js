@@ -75,7 +75,9 @@ export class Chart {
       c.lineTo(width - 6, at);
       c.stroke();
       const value = top * share;
-      c.fillText(`${Number(value.toPrecision(3))}${share === 1 && this.unit ? ` ${this.unit}` : ""}`, LEFT - 6, at);
+      const seconds = this.unit === "ms" && top >= 1000;
+      const unit = share === 1 ? ` ${seconds ? "s" : this.unit}` : "";
+      c.fillText(`${Number((seconds ? value / 1000 : value).toPrecision(3))}${unit}`, LEFT - 6, at);
     }
     c.textBaseline = "bottom";
     for (const ago of [240, 180, 120, 60]) {

@@ -2,7 +2,9 @@
 // over MJPEG (two JPEGs in a part). Both are of the same frame, so nothing jumps at the slider.
 import { ask, token } from "./service.js";
 
-const PATIENCE = 5000; // milliseconds that WebRTC has for its first picture, or between two
+const SMALL = [64, 36]; // the size at which before and after are compared; small, so that what a codec adds averages out
+const CONNECT = 5000; // milliseconds that WebRTC has to connect
+const PATIENCE = 15000; // and for a picture then: a stream may be slow without being gone
 
 export class Picture {
   constructor(stage, canvas, slider, divider, badge) {
@@ -12,6 +14,10 @@ export class Picture {
     this.last = null; // the newest pair: {before, after, below}: what to draw, and where in it the after begins
     this.shown = 0; // pairs drawn, for whoever wants to see that pictures change
     this.turn = 0; // which show() is current
+    this.removed = null; // what is taken out of the picture now: mean change of brightness, in grey levels of 255
+    this.compared = 0;
+    this.small = document.createElement("canvas").getContext("2d", { alpha: false, willReadFrequently: true });
+    [this.small.canvas.width, this.small.canvas.height] = SMALL;
     slider.value = Math.round(this.position * 1000);
     slider.addEventListener("input", () => {
       this.position = slider.value / 1000;
@@ -58,6 +64,7 @@ export class Picture {
     this.connection?.close();
     this.abort = this.connection = null;
     this.release();
+    this.removed = null;
     this.say("");
     this.context.fillRect(0, 0, this.canvas.width, this.canvas.height);
   }
@@ -65,6 +72,24 @@ export class Picture {
   release() {
     for (const one of [this.last?.before, this.last?.after]) if (one instanceof ImageBitmap) one.close();
     this.last = null;
+  }
+
+  /** How bright each place of a picture is, seen from afar. */
+  seen(picture, top) {
+    this.small.drawImage(picture, 0, top, ...this.size, 0, 0, ...SMALL);
+    const { data } = this.small.getImageData(0, 0, ...SMALL);
+    const luma = new Float32Array(data.length / 4);
+    for (let n = 0; n < luma.length; n++) luma[n] = 0.2126 * data[4 * n] + 0.7152 * data[4 * n + 1] + 0.0722 * data[4 * n + 2];
+    return luma;
+  }
+
+  compare() {
+    if (performance.now() - this.compared < 400) return;
+    this.compared = performance.now();
+    const before = this.seen(this.last.before, 0);
+    const after = this.seen(this.last.after, this.last.below);
+    const now = before.reduce((sum, one, n) => sum + Math.abs(one - after[n]), 0) / before.length;
+    this.removed = this.removed === null ? now : 0.7 * this.removed + 0.3 * now;
   }
 
   say(transport) {
@@ -106,7 +131,8 @@ export class Picture {
       await connection.setRemoteDescription(await ask("POST", `api/streams/${id}/webrtc`, { sdp, type }));
       requestAnimationFrame(take); // a video outside the page gets no requestVideoFrameCallback
       while (current() && !failed) {
-        if (performance.now() - seen > PATIENCE && document.visibilityState === "visible") throw new Error("no picture");
+        const patience = connection.connectionState === "connected" ? PATIENCE : CONNECT;
+        if (performance.now() - seen > patience && document.visibilityState === "visible") throw new Error("no picture");
         await new Promise((done) => setTimeout(done, 250));
       }
       if (failed && current()) throw new Error(failed);
@@ -147,6 +173,7 @@ export class Picture {
     }
     this.shown++;
     this.canvas.dataset.shown = this.shown;
+    this.compare();
     this.draw();
   }
 

@@ -1,4 +1,4 @@
-// The rain meter: streaks behind the number, as many and as fast as the network's neurons fire.
+// The rain meter's streaks: the more is taken out of the picture, the more of them fall behind the number.
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Rain {

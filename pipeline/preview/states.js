@@ -3,6 +3,7 @@ const STATES = {
   running: ["good", "running"],
   starting: ["idle", "starting"],
   lost: ["warn", "source lost"],
+  seeking: ["warn", "no source yet"],
   silent: ["bad", "dead: no answer"],
   restarting: ["bad", "dead: restarting"],
   failed: ["bad", "failed"],
@@ -14,6 +15,9 @@ const STATES = {
 
 export const tone = (state) => (STATES[state] ?? ["bad"])[0];
 export const label = (state) => (STATES[state] ?? ["bad", state])[1];
+
+/** The state for the page: a process that begins and already complains is waiting for its source. */
+export const shownState = ({ state, message }) => (state === "starting" && message ? "seeking" : state);
 export const plays = (state) => state === "running" || state === "lost";
 
 /** One line under the name of a state: why it is so and what comes next. */

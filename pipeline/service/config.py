@@ -7,13 +7,15 @@ each may overrule.
 from __future__ import annotations
 
 import ipaddress
+import os
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from pipeline.errors import UsageError
 from pipeline.redact import redact
 from pipeline.service.yaml_lines import YamlFile, dotted, read_yaml
+from pipeline.sinks.live import is_template
 
 ID = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 """Names of streams: they stand in URLs, labels and file names."""
@@ -68,6 +70,20 @@ class StreamConfig(StreamSettings):
     source: Annotated[str, Field(min_length=1)]
     destinations: list[Annotated[str, Field(min_length=1)]] = []
     """Where the derained video goes; none: only the web page shows it."""
+
+    @field_validator("destinations")
+    @classmethod
+    def _can_be_gone_on_with(cls, destinations: list[str], info: ValidationInfo) -> list[str]:
+        """A stream that is started again can't add to a plain file, and must not destroy it unasked."""
+        for one in destinations:
+            plain = "://" not in one and not one.startswith("/dev/") and not one.endswith(".m3u8")
+            if plain and not is_template(one) and not info.data.get("overwrite"):
+                stem, ending = os.path.splitext(one)
+                raise ValueError(
+                    f"{one}: a stream that is started again can't go on with a plain file; "
+                    f"name {stem}-%Y%m%d-%H%M%S{ending}, or set overwrite: true"
+                )
+        return destinations
 
 
 class Listen(_Strict):
@@ -132,7 +148,7 @@ class ServiceConfig(_Strict):
 
     listen: Listen = Listen()
     restart: Restart = Restart()
-    drain_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    drain_seconds: Annotated[float, Field(gt=0, le=3600)] = 15.0
     """Seconds that a stream has to close its files when it is stopped."""
     lease_folder: str | None = None
     """A folder that all workers see; without it, no leases: this is the only worker."""

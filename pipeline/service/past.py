@@ -80,8 +80,6 @@ class Past:
     def __init__(self) -> None:
         self.dropped, self.resets, self.counts, self.stage_restarts = Totals(), Totals(), Totals(), Totals()
         self.ages = AgeHistogram()
-        self.firing_most = 0.05
-        """The highest firing rate so far: the end of the rain meter's scale (never below 5 %)."""
         self._points: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self._log: deque[Entry] = deque(maxlen=LOG_KEPT)
         self._number = 0
@@ -118,8 +116,6 @@ class Past:
         elif before is None and status.state == "running":
             self.note("running", "frames come")
         self.ages.update(status.age_buckets, status.age_sum_ms)
-        if status.firing_rate is not None:
-            self.firing_most = max(self.firing_most, status.firing_rate)
         passed = max(0.1, at - self._last_at) if self._last_at else STATUS_EVERY
         old = before.dropped if before else {}
         drops = {cause: max(0, count - old.get(cause, 0)) / passed for cause, count in status.dropped.items()}

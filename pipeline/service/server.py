@@ -124,7 +124,7 @@ class Service:
 
         async def drain() -> None:
             _notify("STOPPING=1")
-            _log.info("draining %d streams; a second signal ends at once", len(manager.streams()))
+            _log.info("draining; a second signal ends at once")
             await manager.drain()
             ended.set()
 

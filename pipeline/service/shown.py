@@ -47,7 +47,6 @@ def shown(stream: Stream) -> dict[str, Any]:
         "restarts": stream.restarts,
         "stage_restarts": past.stage_restarts.all(),
         "firing_rate": status.firing_rate,
-        "firing_most": past.firing_most,
         "queue_bytes": status.queue_bytes,
         "busy": status.busy,
         "preview": config.preview,

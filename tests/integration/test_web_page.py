@@ -121,7 +121,10 @@ def test_all_streams_at_a_glance(service: RunningService, page: Any) -> None:
 
 def test_one_stream_tells_its_rain_its_numbers_and_its_past(service: RunningService, page: Any) -> None:
     page.goto(f"{service.url}/?transport=mjpeg#/gate")
-    page.locator("#rate").filter(has_text="12.0").wait_for()
+    taken_out = (AFTER - BEFORE) * 255 / 219  # but where the bar is, which is the same in both
+    page.wait_for_function("() => Number(document.getElementById('rain-now').textContent) > 100")
+    assert 0.85 * taken_out < float(page.inner_text("#rain-now")) < 1.02 * taken_out
+    assert "12.0 % of its neurons fire" in page.inner_text("#rain-note")
     page.locator("#log .kind").filter(has_text="reset").wait_for()
     page.locator("#numbers").filter(has_text="30 / 90 ms").wait_for()
     page.locator("#busy").filter(has_text="60 %").wait_for()

@@ -56,11 +56,16 @@ def test_equal_streams_compare_equal_so_that_a_reload_leaves_them(tmp_path: Path
         ("streams:\n- id: a\n  source: s\n  stall_timeout: .nan\n", "live.yaml:4: streams[0].stall_timeout: "),
         ("defaults:\n  crf: high\nstreams: [{id: a, source: s}, {id: b, source: s}]\n", "live.yaml:2: defaults.crf: "),
         ("defaults:\n  colour: red\nstreams: [{id: a, source: s}]\n", "live.yaml:2: defaults.colour: unknown key"),
+        (
+            "streams:\n- id: a\n  source: s\n  destinations: [rec/a.mkv]\n",
+            "live.yaml:4: streams[0].destinations: rec/a.mkv: a stream that is started again can't go on with a plain "
+            "file; name rec/a-%Y%m%d-%H%M%S.mkv, or set overwrite: true",
+        ),
         ("- a\n- b\n", "live.yaml:1: a mapping of keys is expected (listen, streams …), not a list"),
         ("max_streams: 3\n", "live.yaml:1: max_streams needs lease_folder"),
         (
-            "streams:\n- {id: a, source: s, destinations: [out.mkv]}\n- {id: b, source: t, destinations: [out.mkv]}\n",
-            "live.yaml:3: streams[1].destinations[0]: out.mkv is where the stream 'a' writes already",
+            "streams:\n- {id: a, source: s, destinations: [o.m3u8]}\n- {id: b, source: t, destinations: [o.m3u8]}\n",
+            "live.yaml:3: streams[1].destinations[0]: o.m3u8 is where the stream 'a' writes already",
         ),
     ],
 )  # fmt: skip
@@ -129,7 +134,7 @@ def test_every_setting_of_a_stream_reaches_its_order() -> None:
     from pipeline.service.order import make_order
 
     stream = StreamConfig(
-        id="a", source="rtsp://h/1", destinations=["out.mkv"], model="stream", crf=30, threads=2, on_loss="slate",
+        id="a", source="rtsp://h/1", destinations=["rtsp://h/2"], model="stream", crf=30, threads=2, on_loss="slate",
         on_overload="downscale", stall_timeout=7, preview_width=320, keep_segments=3, overwrite=True,
     )  # fmt: skip
     order = read_order(make_order(stream, status="ipc:///s", preview="ipc:///p"))

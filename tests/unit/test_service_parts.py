@@ -76,6 +76,9 @@ class TestLease:
             Lease(tmp_path / "none", "a").take()
 
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
 def status(**content: object) -> LiveStatus:
     return LiveStatus(id="a", state="running", **content)
 
@@ -161,3 +164,41 @@ class TestToken:
         path.chmod(mode)
         with pytest.raises(kind, match=said):
             self.read(path)
+
+
+class TestExamples:
+    """The files in examples/ say what the service has."""
+
+    def test_the_dashboard_asks_for_metrics_that_there_are(self) -> None:
+        pytest.importorskip("prometheus_client", reason="needs the serve extra")
+        import re
+
+        from pipeline.service.config import ServiceConfig
+        from pipeline.service.manager import Manager
+        from pipeline.service.metrics import StreamMetrics
+
+        manager = Manager("live.yaml", ServiceConfig(), folder="/tmp")
+        there = {
+            line.split()[2] for line in StreamMetrics(manager).text().decode().splitlines() if line[:6] == "# TYPE"
+        }
+        manager.close()
+        asked = set(re.findall(r"derain_\w+", (EXAMPLES / "grafana.json").read_text()))
+        asked = {re.sub("_bucket$", "", name) for name in asked}
+        assert asked and asked <= there, asked - there
+
+    def test_the_manifest_holds_a_file_that_can_be_loaded(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import yaml
+
+        from pipeline.service.config import load_config
+
+        for name in ("CAMERA_PASSWORD", "RTMP_KEY"):
+            monkeypatch.setenv(name, "x" * 8)
+        parts = list(yaml.safe_load_all((EXAMPLES / "kubernetes.yaml").read_text()))
+        text = next(part for part in parts if part["kind"] == "ConfigMap")["data"]["live.yaml"]
+        (tmp_path / "live.yaml").write_text(text)
+        config = load_config(str(tmp_path / "live.yaml"))
+        pod = next(part for part in parts if part["kind"] == "DaemonSet")["spec"]["template"]["spec"]
+        assert config.lease_folder in [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]]
+        assert pod["terminationGracePeriodSeconds"] > config.drain_seconds
