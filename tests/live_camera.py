@@ -109,7 +109,7 @@ class Camera:
         return self._cut.is_set() or self._stop.is_set()
 
     def _film(self, connection: socket.socket) -> None:
-        while self.stalled and not self._over():
+        while self.stalled and not self._over() and not _left(connection):
             time.sleep(0.02)
         while self.garbage and not self._over():
             connection.sendall(np.random.default_rng(0).bytes(2000))
@@ -127,6 +127,8 @@ class Camera:
         while not self._over():
             due = began + index / self.rate
             if self.stalled:
+                if _left(connection):
+                    return
                 time.sleep(0.02)
                 continue
             time.sleep(max(0.0, due - time.monotonic()))
@@ -148,6 +150,14 @@ class Camera:
             for packet in packets:
                 out.mux(packet)
             index += 1
+
+
+def _left(connection: socket.socket) -> bool:
+    """Whether the other side has closed the connection."""
+    try:
+        return connection.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
 
 
 class _Pipe:
