@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.errors import DerainError
 from pipeline.frame import StreamInfo
+from pipeline.hang import HangWatch
 from pipeline.job import Job
 from pipeline.link import END_TIMEOUT, Sender
 from pipeline.segment_source import marked, part_of
@@ -22,13 +23,15 @@ def run(stage: Stage) -> None:
     job = stage.job
     with (
         Sender(stage.order.downstream, bind=True, stage="decode", peer="derain", stop=stage.stopped) as link,
-        opened(job) as source,
+        HangWatch(f"{job.source}: its decoder gave no frame") as watch,
+        watch.during(lambda: opened(job)) as source,
     ):
+        source.beat = watch.beat
         stage.tell(Ready("decode", info=source.info))
         link.hello(source.info)
         stage.begin()
         link.waited = 0.0
-        for frame in marked(part_of(source, job) if job.piece else source):
+        for frame in watch.each(marked(part_of(source, job) if job.piece else source)):
             link.send(frame)
             stage.progress(link.frames)
         if not link.frames:

@@ -1,6 +1,6 @@
 """Corrupted video files, made from whole ones by a seed: `python -m tests.fuzz FOLDER COUNT [SEED]`.
 
-By hand: 300 of them through `derain batch FOLDER OUT --model identity --partial --report r.json`. The suite takes a few.
+By hand: 300 of them through `derain batch FOLDER OUT --model identity --partial --report r.json`; the suite takes 32.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def _noisy(whole: Path, path: Path, rng: np.random.Generator) -> None:
     amount = int(rng.integers(20, 2000))
     with av.open(str(whole)) as held, av.open(str(path), "w") as out:
         streams = {s.index: out.add_stream_from_template(s, opaque=True) for s in held.streams if s.type != "data"}
-        spoil = BitStreamFilterContext(f"noise=amount={amount}:drop='eq(mod(n,{rng.integers(3, 20)}),1)'", held.streams[0])
+        which = f"eq(mod(n,{rng.integers(3, 20)}),1)"
+        spoil = BitStreamFilterContext(f"noise=amount={amount}:drop='{which}'", held.streams[0])
         for packet in held.demux():
             if packet.dts is None or packet.stream_index not in streams:
                 continue

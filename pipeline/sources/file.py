@@ -172,6 +172,7 @@ class FileSource(Source):
                     self.warnings.append(f"{self.path}: cannot be read any further than here; the rest is missing")
             if packet is None:
                 break
+            self.beat()
             if packet.size and not packet.is_discard:
                 self._losses.sent(packet.pts, packet.duration, not packet.is_corrupt)
             for frame in self._decode_packet(packet):

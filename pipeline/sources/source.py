@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -39,6 +39,8 @@ class Source(ABC):
         self.repeated_pts = 0
         """Frames whose pts is not above the one before. Given as they are."""
         self.warnings: list[str] = []
+        self.beat: Callable[[], None] = lambda: None
+        """Called with every packet that is read, by sources that may read many before a frame comes."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:

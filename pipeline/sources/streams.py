@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _NOT_VIDEO = {"tty", "bin", "xbin", "adf", "idf"}
 """FFmpeg renders text files as pictures with these; nobody who names such a file means that."""
 
+_KINDS = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
+
 
 def open_container(path: str, partial: bool = False, device: str = "cpu") -> InputContainer:
     """Open a local file for reading.
@@ -34,7 +37,12 @@ def open_container(path: str, partial: bool = False, device: str = "cpu") -> Inp
     import av
 
     try:
-        size = os.stat(path).st_size
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):
+            raise DerainError(
+                f"{path}: is no file but a {_KINDS.get(stat.S_IFMT(found.st_mode), 'device')}; name a file"
+            )
+        size = found.st_size
         with open(path, "rb"):
             pass
     except FileNotFoundError as error:
