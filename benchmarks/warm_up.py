@@ -19,7 +19,7 @@ from esdnet import Derainer
 from pipeline.frame import Frame
 from pipeline.sources import open_source
 
-KS = (0, 1, 2, 4, 8, 12, 16, 24, 32)
+KS = (0, 4, 8, 16, 24, 32, 48, 64, 96)
 FOLLOWED = 6  # frames behind the break that are compared: the difference only shrinks
 
 
@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clips", nargs="+")
     parser.add_argument("--model", default="stream")
-    parser.add_argument("--frames", type=int, default=64)
+    parser.add_argument("--frames", type=int, default=144)
     parser.add_argument("--width", type=int, default=320)
     parser.add_argument("--height", type=int, default=192)
     given = parser.parse_args()
@@ -56,7 +56,7 @@ def main() -> None:
         network.reset()
         unbroken = [network(frame) for frame in frames]
         row = dict.fromkeys(KS, math.inf)
-        for start in range(max(KS), len(frames) - FOLLOWED + 1, 13):
+        for start in range(max(KS), len(frames) - FOLLOWED + 1, 17):
             for k in KS:
                 network.reset()
                 again = [network(frame) for frame in frames[start - k : start + FOLLOWED]][k:]

@@ -22,6 +22,7 @@ from pipeline.segment_source import marked, part_of
 from pipeline.segmenting import Segmenting
 from pipeline.segments import WorkFolder
 from pipeline.sinks.options import EncodeOptions
+from pipeline.supervisor import Interrupted
 from tests.clips import B_FRAMES, Sound, make_clip
 
 LOSSLESS = EncodeOptions(codec="ffv1")
@@ -240,6 +241,63 @@ def test_only_joining_was_left(tmp_path: Path) -> None:
     assert (result.frames_out, result.resumed) == (40, 40)
     assert pictures(tmp_path / "out.mkv") == pictures(source)
     assert sorted(os.listdir(tmp_path)) == ["in.mp4", "out.mkv"]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    import torch
+
+    from esdnet.checkpoint import save
+    from esdnet.streaming import StreamConfig, StreamNet
+
+    torch.manual_seed(0)
+    network = StreamNet(StreamConfig(dims=(8, 8, 8), encoder_blocks=(0, 0, 1), decoder_blocks=(0, 1)))
+    torch.nn.init.normal_(network.head.weight, std=0.05)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save(network, path, {})
+    return str(path)
+
+
+def network_job(tmp_path: Path, tiny: str, name: str) -> Job:
+    source = tmp_path / "in.mp4"
+    if not source.exists():
+        make_clip(source, frames=40, options=B_FRAMES | {"g": "12"})
+    job = job_for(source, tmp_path / name)
+    return msgspec.structs.replace(job, model=tiny, runtime="eager", threads=1)
+
+
+def interrupt(job: Job, segments: int) -> None:
+    with pytest.raises(Interrupted, match="are kept in"):
+        run_job(job, stop=lambda: len(WorkFolder(job.destination).numbers()) >= segments, run=in_threads)
+
+
+def test_membranes_go_on_bit_for_bit(tmp_path: Path, tiny: str) -> None:
+    whole, bits = network_job(tmp_path, tiny, "whole.mkv"), network_job(tmp_path, tiny, "bits.mkv")
+    run_job(whole, run=in_threads)
+    for segments in (1, 2):
+        interrupt(bits, segments)
+    result = run_job(bits, run=in_threads)
+    assert result.resumed >= 20
+    assert result.frames_in == result.frames_out == 40
+    assert pictures(Path(bits.destination)) == pictures(Path(whole.destination))
+
+
+def test_lost_membranes_are_warmed_up_again(tmp_path: Path, tiny: str) -> None:
+    """As after a power loss that took them. What was written before stays; behind it the past is seen to be missing."""
+    whole, bits = network_job(tmp_path, tiny, "whole.mkv"), network_job(tmp_path, tiny, "bits.mkv")
+    run_job(whole, run=in_threads)
+    interrupt(bits, 2)
+    work = WorkFolder(bits.destination)
+    kept = work.feet()[-1].next.frame
+    membranes = list(Path(work.path).glob("*.membranes"))
+    assert membranes
+    for path in membranes:
+        path.write_bytes(path.read_bytes()[:-7])
+    assert run_job(bits, run=in_threads).resumed == kept
+    one, two = pictures(Path(bits.destination)), pictures(Path(whole.destination))
+    assert one[:kept] == two[:kept]
+    assert [pts for pts, _ in one] == [pts for pts, _ in two]
+    assert one != two
 
 
 def test_short_files_have_no_segments(tmp_path: Path) -> None:

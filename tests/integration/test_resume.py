@@ -1,0 +1,126 @@
+"""`derain run` killed in its middle and run again: every frame once, what is done stays done, nothing is left over."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import psutil
+import pytest
+
+from tests.clips import B_FRAMES, make_clip
+
+FRAMES = 140
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "in.mp4"
+    return make_clip(path, frames=FRAMES, width=640, height=360, options=B_FRAMES | {"g": "25"})
+
+
+def start(clip: Path, destination: Path, *more: str) -> subprocess.Popen[str]:
+    options = ("--model", "identity", "--segment", "0.4", "--codec", "ffv1", *more)
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "run", str(clip), str(destination), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(destination.parent)},
+        start_new_session=True,
+    )
+
+
+def wait_for(condition: Callable[[], bool], job: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        assert job.poll() is None, f"it ended too soon: {job.communicate()}"
+        time.sleep(0.005)
+
+
+def segments(destination: Path) -> list[str]:
+    work = destination.parent / f".{destination.name}.derain"
+    return sorted(path.name for path in work.glob("*.segment"))
+
+
+def frames(path: Path) -> list[tuple[Fraction, bytes]]:
+    with av.open(str(path)) as held:
+        return [(Fraction(f.pts * f.time_base), f.to_ndarray().tobytes()) for f in held.decode(video=0)]
+
+
+def finish(clip: Path, destination: Path) -> dict[str, object]:
+    said, complained = start(clip, destination, "--json").communicate(timeout=90)
+    assert said, complained
+    result: dict[str, object] = json.loads(said)
+    assert result["status"] == "done", result
+    return result
+
+
+@pytest.mark.parametrize("victims", ["front", "everyone"])
+def test_killed_again_and_again(clip: Path, tmp_path: Path, victims: str) -> None:
+    destination = tmp_path / "out.mkv"
+    for least in (1, 4):
+        job = start(clip, destination)
+        wait_for(lambda least=least: len(segments(destination)) >= least, job)  # type: ignore[misc]
+        stages = psutil.Process(job.pid).children()
+        os.kill(job.pid, signal.SIGKILL) if victims == "front" else os.killpg(job.pid, signal.SIGKILL)
+        job.communicate(timeout=30)
+        psutil.wait_procs(stages, timeout=15)
+        assert not destination.exists()
+    result = finish(clip, destination)
+    assert result["frames_in"] == result["frames_out"] == FRAMES
+    assert int(str(result["resumed"])) >= 40
+    assert frames(destination) == frames(clip)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mkv"]
+
+
+def test_an_interrupted_run_says_what_it_keeps(clip: Path, tmp_path: Path) -> None:
+    destination = tmp_path / "out.mkv"
+    job = start(clip, destination)
+    wait_for(lambda: len(segments(destination)) >= 2, job)
+    job.send_signal(signal.SIGINT)
+    _, said = job.communicate(timeout=60)
+    assert job.returncode == 130
+    assert said.startswith("derain: interrupted; ")
+    assert f"are kept in {tmp_path}/.out.mkv.derain" in said
+    assert len(said.strip().splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == [".out.mkv.derain"]
+
+
+def test_without_resume_nothing_is_kept(clip: Path, tmp_path: Path) -> None:
+    destination = tmp_path / "out.mkv"
+    job = start(clip, destination, "--no-resume")
+    wait_for(lambda: any(path.stat().st_size > 50_000 for path in tmp_path.glob(".*.part")), job)
+    job.send_signal(signal.SIGINT)
+    assert job.communicate(timeout=60)[1] == "derain: interrupted\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_keeps_what_is_done(clip: Path, tmp_path: Path) -> None:
+    """A file-size limit that the last, longer joined file would pass stands for the full disk."""
+    import resource
+
+    destination = tmp_path / "out.mkv"
+    size = sum(len(data) for _, data in frames(clip)) // 20
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    command = [sys.executable, "-m", "pipeline", "run", str(clip), str(destination)]
+    options = ["--model", "identity", "--segment", "0.4", "--codec", "ffv1"]
+    full = subprocess.run(command + options, capture_output=True, text=True, timeout=90, preexec_fn=limit)
+    assert full.returncode == 1
+    assert "--restart" in full.stderr and len(full.stderr.strip().splitlines()) == 1
+    assert segments(destination)
+    assert finish(clip, destination)["resumed"]
+    assert frames(destination) == frames(clip)
