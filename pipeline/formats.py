@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 Kind = Literal["yuv", "rgb", "gray"]
 
@@ -37,7 +38,14 @@ class PixelFormat:
     packed: bool = False  # one plane (H, W, 3 or 4) in the order R G B A
 
     @property
+    def itemsize(self) -> int:
+        """Bytes of a sample."""
+        return 1 if self.bits == 8 else 2
+
+    @property
     def dtype(self) -> np.dtype[Any]:
+        import numpy as np
+
         return np.dtype(np.uint8) if self.bits == 8 else np.dtype("<u2")
 
     @property

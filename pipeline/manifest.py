@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from importlib.metadata import version
 from typing import Any
 
 import msgspec
@@ -34,6 +33,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 def manifest(job: Job, info: StreamInfo) -> Manifest:
     """The manifest of a job. OSError where its source or weights cannot be read."""
+    from importlib.metadata import version  # not needed by short files, and slow to import
+
     settings: dict[str, Any] = msgspec.to_builtins(job.encode) | {
         "runtime": job.runtime,
         "scene_cuts": job.scene_cuts,

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline import formats
 from pipeline.colour import FULL, LIMITED, swscale_matrix
 from pipeline.formats import is_carried
 from pipeline.frame import frame_bytes
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the front asks what is carried as what, and starts in half the time without numpy
     import av
+    import numpy as np
     from av.video.format import VideoFormat
     from av.video.plane import VideoPlane
+    from numpy.typing import NDArray
 
 _EXACT = 0x04 | 0x2000 | 0x4000 | 0x40000
 """swscale's flags BICUBIC, FULL_CHR_H_INT, FULL_CHR_H_INP and ACCURATE_RND. Without them its RGB is up to 3 too low."""
@@ -119,6 +118,8 @@ def pack(frame: av.VideoFrame, full_range: bool, native: bool = False) -> NDArra
         full_range: Whether its YUV or grey uses the whole range of its samples.
         native: See `carried_format`.
     """
+    import numpy as np
+
     source_format = frame.format.name
     carried = carried_format(source_format, native)
     form = formats.pixel_format(carried)
@@ -164,6 +165,8 @@ def convert(
 
 def samples(plane: VideoPlane, height: int, width: int) -> NDArray[np.uint8]:
     """A writable view (no copy) on the bytes of a plane, `width` a row, without the padding at the end of its rows."""
+    import numpy as np
+
     rows = np.frombuffer(memoryview(plane), np.uint8, height * plane.line_size)
     return rows.reshape(height, plane.line_size)[:, :width]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import zmq
 
 from pipeline.endpoint import Endpoint, bytes_of
@@ -38,6 +37,8 @@ class Receiver(Endpoint):
 
     def frames(self, in_flight: int = FRAMES_IN_FLIGHT, bytes_in_flight: int = BYTES_IN_FLIGHT) -> Iterator[Frame]:
         """The frames in order, each until the next is asked for: only then is its credit given back."""
+        import numpy as np
+
         self._post(Welcome(PROTOCOL, in_flight, bytes_in_flight))
         while True:
             match self._receive(None):
