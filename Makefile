@@ -39,8 +39,8 @@ format: $(READY) ## let ruff lay the code out
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
 
-bench: $(READY) ## measure this machine: frames a second of `derain run` beside a bare decode + encode
-	@$(PY) benchmarks/run_speed.py
+bench: $(READY) ## measure this machine (4 minutes; let nothing else run) and rewrite the figures in docs/benchmarks.md
+	@$(PY) benchmarks/update_docs.py
 
 train: $(READY) ## train a network (CONFIG=configs/NAME.yaml; a stopped run goes on)
 	@$(PY) -m pipeline train "$(CONFIG)"
