@@ -91,6 +91,7 @@ def run(
     from pipeline.restore_options import RestoreOptions
     from pipeline.sinks.options import EncodeOptions
     from pipeline.supervisor import Interrupted
+    from pipeline.time_spent import time_spent
 
     options = EncodeOptions(
         codec=codec, crf=crf, preset=preset, pixel_format=pixel_format, overwrite=overwrite, device=encode_device
@@ -141,6 +142,8 @@ def run(
         print(
             f"{Path(destination)}: {result.frames_out} frames{before}{damaged} in {result.seconds:.1f} s "
             f"({result.fps:.1f} fps), {result.model}{how}" + (f", {cuts} scene cut{'s' * (cuts != 1)}" if cuts else ""),
+            *time_spent(result.stages),
+            sep="\n",
             file=sys.stderr,
         )
 
