@@ -20,10 +20,13 @@ def build_network(run: RunConfig, device: torch.device | str | None = None) -> S
     torch.manual_seed(run.seed)
     start = esdnet.models.load(run.init) if run.init else None
     try:
-        if run.kind == "esdnet":
-            network: StreamNet | ESDNet = ESDNet(EsdnetConfig(**_tuples(run.shape)))
-        elif isinstance(start, StreamNet) and not run.shape:
+        network: StreamNet | ESDNet
+        if isinstance(start, ESDNet) and not run.shape:
+            network = ESDNet(start.config)
+        elif isinstance(start, StreamNet) and not run.network:
             network = StreamNet(start.config)
+        elif run.kind == "esdnet":
+            network = ESDNet(EsdnetConfig(**_tuples(run.shape)))
         else:
             network = StreamNet(StreamConfig(**run.shape))
     except (TypeError, ValueError, ModelError) as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any
@@ -23,6 +23,7 @@ from esdnet.network import ESDNet
 from esdnet.streaming import StreamNet
 from training.checkpoints import WeightAverage, load_checkpoint, save_checkpoint
 from training.distributed import Ranks, averaged_only, join
+from training.errors import TrainingError
 from training.networks import build_network
 from training.packed_clips import DataError
 from training.picture_task import PictureTask
@@ -92,7 +93,7 @@ def _train(run: RunConfig, ranks: Ranks, report: Callable[[str], None], stop_aft
             with counting as rates:
                 for part in range(run.optim.accumulate):
                     before = time.monotonic()
-                    batch = next(batches)
+                    batch = _next(batches)
                     waited += time.monotonic() - before
                     with averaged_only(module, last=part == run.optim.accumulate - 1):
                         outcome = task.run(module, batch, step, part)
@@ -133,6 +134,15 @@ def _train(run: RunConfig, ranks: Ranks, report: Callable[[str], None], stop_aft
             log.close()
     _save(run, ranks, task, average, optimizer, scaler, step)
     return loss_value
+
+
+def _next(batches: Iterator[Any]) -> Any:
+    """The next batch; what a loader process died of comes as its own one line, not as that process's traceback."""
+    try:
+        return next(batches)
+    except TrainingError as error:
+        lines = str(error).strip().splitlines()
+        raise DataError(lines[-1].partition(": ")[2] if lines[0].startswith("Caught ") else str(error)) from error
 
 
 def _optimizer(run: RunConfig, network: nn.Module) -> torch.optim.Optimizer:

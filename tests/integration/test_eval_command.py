@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,13 +14,8 @@ import torch
 
 from esdnet import checkpoint, load
 from esdnet.streaming import StreamConfig, StreamNet
+from tests.front_door import derain
 from training.clips import ClipInfo, ClipWriter
-
-DERAIN = [sys.executable, "-m", "pipeline"]
-
-
-def derain(*args: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*DERAIN, *map(str, args)], capture_output=True, text=True, timeout=100, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -18,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import esdnet
 from esdnet.network import ESDNet
 from esdnet.streaming import StreamNet
+from tests.front_door import derain
 from training.clips import ClipInfo, ClipWriter
 from training.errors import TrainingError
 from training.run_config import read_run
@@ -52,9 +54,9 @@ def run_file(folder: Path, **changes: object) -> Path:
     return path
 
 
-def derain_train(run: Path, *options: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
+def derain_train(run: Path, *options: str, processes: int) -> subprocess.CompletedProcess[str]:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [sys.executable, *(launcher if processes > 1 else []), "-m", "pipeline.cli", "train", str(run), *options]
+    command = [sys.executable, *launcher, "-m", "pipeline.cli", "train", str(run), *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=200, env=ENVIRONMENT, check=False)
 
 
@@ -150,8 +152,7 @@ def test_two_processes_share_the_pictures_of_a_batch(pairs: Path, tmp_path: Path
     assert checkpoint(run)["batch"] == 6
 
 
-@pytest.mark.timeout(300)
-def test_five_lines_and_one_command_train_on_ones_own_clips(tmp_path: Path) -> None:
+def test_five_lines_and_one_command_train_on_ones_own_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = tmp_path / "holiday"
     clips.mkdir()
     info = ClipInfo(128, 112, Fraction(1, 25), Fraction(25), False, 1, 1)
@@ -162,16 +163,25 @@ def test_five_lines_and_one_command_train_on_ones_own_clips(tmp_path: Path) -> N
             writer.write(((90 + 30 * np.sin(x / 9) + 20 * np.cos(y / 7)).astype(np.uint8), chroma, chroma), number, 1)
     run = tmp_path / "mine.yaml"
     run.write_text("name: mine\ninit: stream-nano\ndata:\n  clips: [{path: holiday}]\noptim: {steps: 2}\n")
-    command = [sys.executable, "-m", "pipeline.cli", "train", "mine.yaml"]
-    root = Path(__file__).parents[2]
-    environment = {**ENVIRONMENT, "PYTHONPATH": str(root)}
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280, check=False
-    )
+    monkeypatch.chdir(tmp_path)
+    done = derain("train", "mine.yaml")
     assert done.returncode == 0, done.stderr
     trained = esdnet.load(tmp_path / done.stdout.strip())
     assert isinstance(trained, StreamNet)
     assert trained.config == esdnet.load("stream-nano").config
+
+
+def test_a_picture_that_is_damaged_inside_is_named_in_one_line(pairs: Path, tmp_path: Path) -> None:
+    """Its header is whole, so the loader's process meets it in the middle of the run."""
+    shutil.copytree(pairs, tmp_path / "data")
+    broken = tmp_path / "data/norain/norain-3.png"
+    broken.write_bytes(broken.read_bytes()[:-800])
+    data = {"pairs": [{"path": str(tmp_path / "data")}], "crop": 32, "batch": 2}
+    run = run_file(tmp_path, network=TINY_ESDNET, data=data, optim={"epochs": 1})
+    with pytest.raises(TrainingError, match=r"norain-3\.png: cannot be read as a picture \(") as caught:
+        train_here(run)
+    assert "\n" not in str(caught.value)
+    assert "Traceback" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
