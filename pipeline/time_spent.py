@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipeline.job import StageTimes
 
+_ORDER = ("decode", "derain", "encode")
+
 
 def time_spent(stages: Mapping[str, StageTimes]) -> list[str]:
     """A line a stage, seconds and shares; the stage that worked longest is marked as the one that set the pace."""
     busiest = max(stages, key=lambda name: stages[name].busy, default="")
     lines = []
-    for name, times in stages.items():
-        whole = max(1e-9, times.busy + times.wait_in + times.wait_out)
-        line = (
-            f"  {name:<7}{times.busy:8.1f} s busy ({times.busy / whole:4.0%}), {times.wait_in:.1f} s waiting for input, "
-            f"{times.wait_out:.1f} s for output"
-        )
-        lines.append(line + (": sets the pace" if name == busiest else ""))
+    for name in sorted(stages, key=_ORDER.index):
+        busy, wait_in, wait_out = stages[name].busy, stages[name].wait_in, stages[name].wait_out
+        share = busy / max(1e-9, busy + wait_in + wait_out)
+        waiting = f"{wait_in:.1f} s waiting for input, {wait_out:.1f} s for output"
+        pace = ": sets the pace" if name == busiest else ""
+        lines.append(f"  {name:<7}{busy:8.1f} s busy ({share:4.0%}), {waiting}{pace}")
     return lines

@@ -9,9 +9,9 @@ from pipeline.time_spent import time_spent
 def test_each_stage_has_a_line_and_the_slowest_is_named() -> None:
     lines = time_spent(
         {
-            "decode": StageTimes(busy=1.0, wait_in=0.0, wait_out=9.0),
+            "encode": StageTimes(busy=2.5, wait_in=7.5, wait_out=0.0),  # in the order in which they ended
             "derain": StageTimes(busy=8.0, wait_in=1.5, wait_out=0.5),
-            "encode": StageTimes(busy=2.5, wait_in=7.5, wait_out=0.0),
+            "decode": StageTimes(busy=1.0, wait_in=0.0, wait_out=9.0),
         }
     )
     assert [line.split()[0] for line in lines] == ["decode", "derain", "encode"]
