@@ -5,12 +5,14 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PY := .venv/bin/python
 READY := .venv/.ready
 CONFIG ?= configs/stream-nano.yaml
+TRT := .venv-tensorrt/bin/python
+TRT_READY := .venv-tensorrt/.ready
 
-.PHONY: help setup demo test lint format bench train clean
+.PHONY: help setup demo test test-tensorrt lint format bench train clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: $(READY) ## make .venv with pinned versions (once, and again when they change)
 	@echo "setup: .venv is ready"
@@ -29,6 +31,18 @@ demo: $(READY) ## make a rainy clip, derain it, compare: demo/*.mp4 and the PSNR
 
 test: $(READY) ## run the whole suite
 	@$(PY) -m pytest
+
+test-tensorrt: $(TRT_READY) ## check the TensorRT runtime as far as that goes without a GPU (1.2 GB the first time)
+	@timeout 1800 $(TRT) -m pytest -q -p no:cacheprovider --show-capture=no tests/tensorrt
+
+$(TRT_READY): constraints/tensorrt.txt tests/tensorrt/without_gpu.py
+	@test -n "$(PYTHON)" || { echo "test-tensorrt: Python 3.11 or newer was not found; name it: make test-tensorrt PYTHON=..."; exit 1; }
+	@test -x .venv-tensorrt/bin/pip || $(PYTHON) -m venv .venv-tensorrt
+	@echo "test-tensorrt: installing TensorRT-RTX, Torch-TensorRT and PyTorch into .venv-tensorrt (1.2 GB and more)"
+	@$(TRT) -m pip install -qq --disable-pip-version-check torch torch-tensorrt-rtx safetensors filelock pyyaml pytest \
+		pytest-timeout -c constraints/tensorrt.txt
+	@$(TRT) tests/tensorrt/without_gpu.py
+	@touch $(TRT_READY)
 
 lint: $(READY) ## ruff and mypy
 	@$(PY) -m ruff check .
