@@ -19,8 +19,9 @@ IDENTITY = "identity"
 
 SEGMENT_SECONDS = 10.0
 """Length of the segments that a long file is written in, unless asked otherwise."""
-WARMUP = 16
-"""Frames after which membranes warmed up again agree with those that never stopped: measured, see docs/offline.md."""
+WARMUP = 24
+"""Frames a network is shown before a part whose past it has not seen. More brings it no nearer to a network that never
+stopped: a spiking network can take hundreds of frames to forget how it began (measured, see docs/offline.md)."""
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):

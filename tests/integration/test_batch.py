@@ -1,0 +1,173 @@
+"""`derain batch` as a user sees it: the tree, what is skipped, what fails, reports, parts, a watched folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import psutil
+import pytest
+
+from tests.clips import B_FRAMES, make_clip
+from tests.conftest import Derain
+
+QUICK = ("--model", "identity", "--codec", "ffv1", "--container", "mkv")
+
+
+def hashes(path: Path) -> list[tuple[int | None, int]]:
+    with av.open(str(path)) as held:
+        return [(f.pts, hash(f.to_ndarray().tobytes())) for f in held.decode(video=0)]
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    for name in ("a.mp4", "x/b.mkv", "x/y/c.mp4"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make_clip(path, frames=8)
+    (tmp_path / "in/x/bad.mp4").write_bytes(b"this is no video" * 99)
+    return tmp_path
+
+
+def test_a_library_with_a_bad_file(library: Path, derain: Derain) -> None:
+    plan = derain("batch", "in", "out", *QUICK, "--dry-run")
+    assert plan.returncode == 0
+    assert plan.stdout.count("derain  in/") == 4 and "4 of 4 files to do" in plan.stdout
+    assert not (library / "out").exists()
+
+    done = derain("batch", "in", "out", *QUICK, "--report", "report.json", "--jobs", "2")
+    assert done.returncode == 1
+    assert "in/x/bad.mp4" in done.stderr and "3 done, 1 failed" in done.stderr
+    found = sorted(str(path.relative_to(library / "out")) for path in (library / "out").rglob("*") if path.is_file())
+    assert found == ["a.mkv", "x/b.mkv", "x/y/c.mkv"]
+    for name in found:
+        assert len(hashes(library / "out" / name)) == 8
+    report = json.loads((library / "report.json").read_text())
+    assert report["totals"] == {"done": 3, "skipped": 0, "failed": 1, "interrupted": 0, "not begun": 0}
+    assert report["frames"] == 24
+    bad = next(file for file in report["files"] if file["status"] == "failed")
+    assert bad["source"] == "in/x/bad.mp4" and "not a video" in bad["error"]
+
+    times = {path: path.stat().st_mtime_ns for path in (library / "out").rglob("*.mkv")}
+    again = derain("batch", "in", "out", *QUICK)
+    assert again.returncode == 1
+    assert "3 skipped, 1 failed" in again.stderr
+    assert times == {path: path.stat().st_mtime_ns for path in (library / "out").rglob("*.mkv")}
+
+
+def test_parts_give_the_frames_of_the_whole(tmp_path: Path, derain: Derain) -> None:
+    (tmp_path / "in").mkdir()
+    make_clip(tmp_path / "in/long.mp4", frames=60, time_base=Fraction(1, 1000), options=B_FRAMES | {"g": "10"})
+    assert derain("batch", "in", "parts", *QUICK, "--split", "0.8", "--jobs", "2").returncode == 0
+    assert hashes(tmp_path / "parts/long.mkv") == hashes(tmp_path / "in/long.mp4")
+    with av.open(str(tmp_path / "parts/long.mkv")) as held:
+        assert sum(1 for packet in held.demux(video=0) if packet.size) == 60
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["long.mkv"]
+
+
+def test_usage(tmp_path: Path, derain: Derain) -> None:
+    assert derain("batch", "in").returncode == 2
+    missing = derain("batch", "in", "out", *QUICK)
+    assert missing.returncode == 1 and "no such file" in missing.stderr
+    assert derain("batch", "in", "out", "--preset", "slow").returncode == 2
+
+
+class Running:
+    """A batch in the background."""
+
+    def __init__(self, folder: Path, *args: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline", "batch", *args],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def workers(self) -> list[psutil.Process]:
+        try:
+            return [p for p in psutil.Process(self.process.pid).children() if "pipeline.batch_worker" in p.cmdline()]
+        except psutil.Error:
+            return []
+
+    def wait_for(self, path: Path | None = None, pattern: str = "") -> None:
+        deadline = time.monotonic() + 60
+        while not (path.exists() if path and not pattern else list((path or Path()).rglob(pattern))):
+            assert time.monotonic() < deadline, "waited in vain"
+            assert self.process.poll() is None, self.process.communicate()
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def running() -> Iterator[list[Running]]:
+    started: list[Running] = []
+    yield started
+    for one in started:
+        one.process.kill()
+        one.process.communicate()
+
+
+def test_a_killed_worker_costs_a_try(tmp_path: Path, running: list[Running]) -> None:
+    (tmp_path / "in").mkdir()
+    make_clip(tmp_path / "in/a.mp4", frames=140, width=640, height=360)
+    make_clip(tmp_path / "in/b.mp4", frames=8)
+    batch = Running(tmp_path, "in", "out", *QUICK, "--segment", "0.4", "--report", "report.json")
+    running.append(batch)
+    batch.wait_for(tmp_path, "*.segment")
+    batch.workers()[0].kill()
+    _, said = batch.process.communicate(timeout=60)
+    assert batch.process.returncode == 0, said
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert [(file["status"], file["frames_out"]) for file in report["files"]] == [("done", 140), ("done", 8)]
+    assert report["files"][0]["resumed"] >= 10
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.mkv", "b.mkv"]
+
+
+def test_a_watched_folder(tmp_path: Path, running: list[Running]) -> None:
+    (tmp_path / "in").mkdir()
+    batch = Running(tmp_path, "in", "out", *QUICK, "--watch", "--stable", "0.2", "--report", "report.json")
+    running.append(batch)
+    for name in ("one", "two"):
+        make_clip(tmp_path / f"in/{name}.mp4", frames=8)
+        batch.wait_for(tmp_path / f"out/{name}.mkv")
+    batch.process.send_signal(signal.SIGTERM)
+    _, said = batch.process.communicate(timeout=60)
+    assert batch.process.returncode == 0, said
+    assert json.loads((tmp_path / "report.json").read_text())["totals"]["done"] == 2
+
+
+def test_memory_stays_flat_over_many_short_files(tmp_path: Path) -> None:
+    """In a process of its own, which is what a worker does."""
+    make_clip(tmp_path / "in.mp4", frames=8)
+    program = """
+import sys, psutil
+from pipeline.batch_worker import carried_out
+from pipeline.job import Job
+from pipeline.sinks.options import EncodeOptions
+me, seen = psutil.Process(), []
+for number in range(90):
+    options = EncodeOptions(preset="ultrafast")
+    job = Job(source="in.mp4", destination=f"out/{number}.mp4", model="identity", encode=options)
+    result = carried_out(job)
+    assert result.status == "done", result
+    if number in (29, 89):
+        seen.append((me.memory_info().rss, me.num_fds(), me.num_threads()))
+(before, files, threads), (after, files_then, threads_then) = seen
+assert after - before < 8 << 20, (before, after)
+assert files_then <= files and threads_then <= threads, seen
+"""
+    subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        check=True,
+        timeout=110,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
