@@ -13,7 +13,6 @@ the samples the source had, so that a place where nothing was removed comes out 
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from typing import Any
 
@@ -22,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.colour import is_full_range
-from pipeline.errors import DerainError
 from pipeline.formats import PixelFormat, pixel_format
 from pipeline.frame import Frame, FrameHeader, StreamInfo
 from pipeline.hdr import is_hdr, tone_curve
+from pipeline.region import read_region
 from pipeline.restore_options import RestoreOptions
 
 Planes = list[NDArray[Any]]
@@ -54,7 +53,7 @@ class Restorer:
         self.info, self._strength = info, options.strength
         self.full_range = is_full_range(info)
         """How to read the views' YUV."""
-        self._region = _region(options.region, info) if options.region else None
+        self._region = read_region(options.region, info) if options.region else None
         self._weighted = options.strength < 1 or self._region is not None
         self.keep_rain = bool(options.save_rain)
         """Whether `rain` is wanted."""
@@ -123,15 +122,13 @@ class Restorer:
     def _apply(self, planes: Planes, seen: Planes, dry: Planes, form: PixelFormat, parity: int | None) -> None:
         """Take from `planes`, in place, what `dry` has less than `seen`."""
         for number, (target, change) in enumerate(self._changes(planes, seen, dry, form)):
-            if not change.any():
-                continue
             if self._weighted:
                 change = np.rint(change * self._weight(target.shape, parity, number, form)).astype(np.int32)
-            np.copyto(target, np.clip(target + change, 0, form.highest), casting="unsafe")
+            _add(target, change, form.highest)
 
     def _changes(
         self, planes: Planes, seen: Planes, dry: Planes, form: PixelFormat
-    ) -> list[tuple[NDArray[Any], NDArray[np.int32]]]:
+    ) -> list[tuple[NDArray[Any], NDArray[Any]]]:
         """Each plane that may change, beside the change in its own steps."""
         steps = [after.astype(np.int16) - before for after, before in zip(dry, seen, strict=True)]
         hdr = is_hdr(self.info.color_trc)
@@ -159,7 +156,11 @@ class Restorer:
         if hdr:
             return self._inverse(form)[_reduced(samples, form), change + 255]
         scale = self._steps(form, luma=True)
-        return change.astype(np.int32) if scale == 1 else np.rint(change * np.float32(scale)).astype(np.int32)
+        if scale == 1 or not change.any():
+            return change
+        if form.bits <= _TABLE_BITS and scale.is_integer():  # fits into 16 bits
+            return change * np.int16(scale)
+        return np.rint(change * np.float32(scale)).astype(np.int32)
 
     def _steps(self, form: PixelFormat, luma: bool) -> float:
         """How many steps of the source's samples make one of 8 bits. Limited range is shifted, full range stretched."""
@@ -212,6 +213,20 @@ class Restorer:
                 rows = removed[: target.shape[0]]
                 target[...] = np.clip(128 + rows, low, high if number == 0 else 240 if high == 235 else 255)
         return made
+
+
+def _add(target: NDArray[Any], change: NDArray[Any], highest: int) -> None:
+    """Add in place, stopping at 0 and at the highest value."""
+    import cv2
+
+    if not change.any():
+        return
+    if target.flags.c_contiguous and change.dtype == np.int16:
+        cv2.add(target, change, dst=target, dtype=cv2.CV_8U if target.itemsize == 1 else cv2.CV_16U)
+        if highest < 65535 and target.itemsize > 1:
+            np.minimum(target, target.dtype.type(highest), out=target)
+        return
+    np.copyto(target, np.clip(target + change.astype(np.int32), 0, highest), casting="unsafe")
 
 
 def flat(planes: Planes) -> NDArray[np.uint8]:
@@ -270,21 +285,3 @@ def _inverse_of(trc: int, bits: int, black: float, way: float, steps: float) -> 
     after = np.clip(shown + np.arange(-255, 256)[None] / way, 0, 1)
     moved = np.interp(after.reshape(-1), seen, signal).reshape(after.shape) - np.interp(shown, seen, signal)
     return np.rint(moved * way * steps).astype(np.int32)
-
-
-def _region(path: str, info: StreamInfo) -> NDArray[np.float32]:
-    """The mask as weights 0..1, turned as the frames are stored."""
-    from pipeline.sources.pictures import PictureSource
-
-    if not os.path.isfile(path):
-        raise DerainError(f"--region {path}: no such picture")
-    with PictureSource(path) as source:
-        plane = next(iter(source)).planes()[0].astype(np.float32)
-    grey = plane if plane.ndim == 2 else plane.mean(axis=2)
-    stored = np.rot90(grey, -round(info.rotation / 90))
-    if stored.shape != (info.height, info.width):
-        wanted = f"{info.height}x{info.width}" if info.rotation % 180 else f"{info.width}x{info.height}"
-        raise DerainError(
-            f"--region {path}: is {grey.shape[1]}x{grey.shape[0]}; make it as large as the video, {wanted}"
-        )
-    return np.ascontiguousarray(stored).astype(np.float32) / np.float32(255)
