@@ -1,0 +1,74 @@
+"""`derain batch --ray local`: the packets of the local run, and a killed worker costs nothing but its part."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import psutil
+import pytest
+
+from tests.clips import B_FRAMES, Sound, make_clip
+
+pytest.importorskip("ray", reason="Ray is not installed: pip install 'derain[ray]'")
+
+ARGUMENTS = ("--model", "identity", "--preset", "web", "--split", "0.8", "--quiet")
+
+
+def batch(folder: Path, results: str, *more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "batch", "in", results, *ARGUMENTS, *more],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "RAY_USAGE_STATS_ENABLED": "0"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def packets(path: Path) -> list[tuple[int, int | None, int | None, bytes]]:
+    with av.open(str(path)) as held:
+        return [(p.stream_index, p.pts, p.dts, bytes(p)) for p in held.demux() if p.size]
+
+
+def a_worker(pid: int) -> psutil.Process | None:
+    """A process of Ray that is at a part."""
+    for process in psutil.Process(pid).children(recursive=True):
+        try:
+            if "ray::derain_part" in " ".join(process.cmdline()):
+                return process
+        except psutil.Error:
+            continue
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_same_packets_even_when_a_worker_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    options = B_FRAMES | {"g": "10"}
+    make_clip(tmp_path / "in/long.mp4", frames=140, width=480, height=272, options=options, sound=[Sound(seconds=5)])
+    here, there = batch(tmp_path, "here"), batch(tmp_path, "there", "--ray", "local")
+    deadline = time.monotonic() + 200
+    while (worker := a_worker(there.pid)) is None:
+        assert time.monotonic() < deadline and there.poll() is None, there.communicate()
+        time.sleep(0.01)
+    worker.kill()
+    assert here.wait(100) == 0
+    _, said = there.communicate(timeout=200)
+    assert there.returncode == 0, said
+    assert packets(tmp_path / "there/long.mp4") == packets(tmp_path / "here/long.mp4")
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["long.mp4"]
+
+
+def test_no_cluster_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    make_clip(tmp_path / "in/a.mp4", frames=4)
+    failed = batch(tmp_path, "out", "--ray", "127.0.0.1:1")
+    _, said = failed.communicate(timeout=110)
+    assert failed.returncode == 1
+    assert said.splitlines()[-1].startswith("derain: --ray 127.0.0.1:1: no cluster answers")
+    assert "Traceback" not in said
