@@ -10,7 +10,7 @@ from __future__ import annotations
 from pipeline.live.messages import TICKS
 
 JUMP = 1.0
-"""Seconds: source timestamps that go back, or ahead by more than this beyond the time that passed, are a jump."""
+"""Seconds: source timestamps that go back by more than this, or ahead by more beyond the time that passed, jump."""
 
 LEAST_STEP = TICKS // 1000
 """Ticks between two frames at least: Matroska and FLV count milliseconds."""
@@ -44,17 +44,19 @@ class SourceClock:
             arrived: When it was read, in monotonic seconds.
 
         Returns:
-            Ticks of the output clock, above those of the frame before; and whether the source jumped there.
+            Ticks of the output clock, above those of the frame before; and whether the source jumped there, so that
+            what comes has nothing to do with what was before.
         """
         now = arrived - self._epoch
-        jumped = False
+        jumped = back = False
         if seconds is None:
             seconds = now if self._offset is None else now - self._offset
         if self._offset is not None:
             step, passed = seconds - self._source, arrived - self._arrived
-            jumped = step < 0 or step > passed + JUMP
+            jumped = step < -JUMP or step > passed + JUMP
+            back = step < 0  # a little: RTSP learns the time of day from the server some seconds after the start
             self.jumps += jumped
-        if self._offset is None or jumped:
+        if self._offset is None or jumped or back:
             earliest = now if self._last is None else max(now, (self._last + LEAST_STEP) / TICKS)
             self._offset = earliest - seconds
         self._source, self._arrived = seconds, arrived

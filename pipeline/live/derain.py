@@ -12,6 +12,7 @@ from pipeline.errors import DerainError
 from pipeline.frame import Frame, FrameHeader, StreamInfo, fraction, frame_bytes
 from pipeline.job import IDENTITY
 from pipeline.live.links import Downstream, Upstream
+from pipeline.live.notice import at
 from pipeline.live.overload import Governor, enlarged, shrunk
 from pipeline.live.reader import QUEUE
 from pipeline.live.stage import LiveStage
@@ -59,6 +60,7 @@ class _Work:
         order = stage.order
         self._stage, self._order = stage, order
         self._networks: list[Derainer] = []
+        self._seen = 0
         self._size: tuple[int, int, str] | None = None
         self._restorer: Restorer | None = None
         self._resets: ResetPolicy | None = None
@@ -109,7 +111,10 @@ class _Work:
         assert self._restorer is not None
         assert self._resets is not None
         views = self._restorer.views(frame)
-        if reason := self._resets.reason(views[0], frame.header.reset):
+        # Frames that are left out are no jump: the reader has looked for those. Each counts as the next one here.
+        known = frame.header.reset if self._seen else ""
+        self._seen += 1
+        if reason := self._resets.reason(at(views[0], self._seen), known):
             self._forget(reason)
         scale = self._governor.scale
         began = time.monotonic()

@@ -76,6 +76,13 @@ def test_clock_goes_on_by_arrival_where_the_source_jumps(jump: float) -> None:
     assert clock.video(50.04 + jump, 1.08) == (round(1.08 * TICKS), False)
 
 
+def test_clock_takes_a_small_step_back_for_no_jump() -> None:
+    clock = SourceClock(epoch=0.0)
+    clock.video(50.0, 1.0)
+    assert clock.video(49.8, 1.04) == (round(1.04 * TICKS), False)
+    assert clock.video(49.84, 1.08) == (round(1.08 * TICKS), False)
+
+
 def test_clock_does_not_take_a_late_frame_for_a_jump() -> None:
     clock = SourceClock(epoch=0.0)
     clock.video(1.0, 1.0)
