@@ -26,8 +26,14 @@ def lpips() -> Perceptual:
     """A function of two (H, W, 3) uint8 pictures. TrainingError where the extra or AlexNet's weights can't be had."""
     if not installed():
         raise TrainingError("LPIPS needs the lpips extra: pip install 'derain[lpips]', or leave --lpips out")
-    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
-
+    try:
+        from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+    except (ImportError, RuntimeError, OSError) as error:
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        raise TrainingError(
+            f"LPIPS: the lpips extra cannot be used ({reason}); install the torchvision that was built for this "
+            "PyTorch, or pass --no-lpips"
+        ) from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torchvision's, about names of its own
