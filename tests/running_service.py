@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -38,6 +38,7 @@ class RunningService:
         real: bool = False,
         token: str | None = TOKEN,
         environment: dict[str, str] | None = None,
+        options: Sequence[str] = (),
         **content: Any,
     ) -> None:
         """
@@ -46,12 +47,13 @@ class RunningService:
             real: Whether streams are real ones.
             token: Its token; None: nobody can change anything.
             environment: Added to its environment.
+            options: Of the command.
             content: Of the file, besides listen.port.
         """
         folder.mkdir(exist_ok=True)
         self.path = folder / "live.yaml"
         self.log = folder / "service.log"
-        self._real = real
+        self._real, self._options = real, options
         self._environment = {**os.environ, **(environment or {})}
         self._environment.pop("DERAIN_TOKEN", None)
         if token is not None:
@@ -70,7 +72,10 @@ class RunningService:
         module = "pipeline" if self._real else "tests.running_service"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, "serve", str(self.path)], cwd=ROOT, stderr=log, env=self._environment
+                [sys.executable, "-m", module, "serve", str(self.path), *self._options],
+                cwd=ROOT,
+                stderr=log,
+                env=self._environment,
             )
         found = wait_for(
             lambda: re.search(r"http://\S+", self.said()) or self.process.poll() is not None, "its address"
@@ -108,6 +113,8 @@ class RunningService:
         """Status and content (JSON read, else bytes) of an answer."""
         data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         request = Request(self.url + path, data, method=method, headers=headers or {})
+        if data is not None and not request.has_header("Content-type"):
+            request.add_header("Content-Type", "application/json")
         if token is not None:
             request.add_header("Authorization", f"Bearer {token}")
         try:
@@ -152,8 +159,8 @@ def main() -> int:
     from tests.fake_live import COMMAND
 
     class Service(server.Service):
-        def __init__(self, path: str, config: Any) -> None:
-            super().__init__(path, config, command=COMMAND)
+        def __init__(self, path: str, **settings: Any) -> None:
+            super().__init__(path, command=COMMAND, **settings)
 
     server.Service = Service  # type: ignore[misc]
     return cli.main()

@@ -20,23 +20,25 @@ def serve(
     ends at once.
     """
     from pipeline.errors import UsageError
-    from pipeline.service.config import Listen, load_config
+    from pipeline.service.config import Listen, ServiceConfig, load_config
 
     if log_level not in ("debug", "info", "warning", "error"):
         raise UsageError(f"--log-level {log_level}: choose one of debug, info, warning, error")
-    content = load_config(config)
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    if given:
+
+    def adjust(content: ServiceConfig) -> ServiceConfig:
         try:
             listen = Listen.model_validate(content.listen.model_dump() | given)
         except ValueError as error:
             raise UsageError(f"--host {host}: no address; 127.0.0.1 is this machine alone, 0.0.0.0 all") from error
-        content = content.model_copy(update={"listen": listen})
+        return content.model_copy(update={"listen": listen})
+
     if check:
-        typer.echo(f"{config}: {len(content.streams)} stream{'s' * (len(content.streams) != 1)}, nothing wrong")
+        streams = adjust(load_config(config)).streams
+        typer.echo(f"{config}: {len(streams)} stream{'s' * (len(streams) != 1)}, nothing wrong")
         return
     from pipeline.service.server import Service, set_up_logging
 
     set_up_logging(log_level)
-    if code := Service(config, content).run():
+    if code := Service(config, adjust=adjust).run():
         raise typer.Exit(code)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -244,13 +245,18 @@ def _error(status: int, text: str, headers: dict[str, str] | None = None) -> Res
 
 def _number(request: Request, key: str) -> float:
     try:
-        return float(request.query_params.get(key, 0))
+        value = float(request.query_params.get(key, 0))
     except ValueError as error:
         raise UsageError(f"{key}: a number is expected") from error
+    if not math.isfinite(value):
+        raise UsageError(f"{key}: a number is expected")
+    return value
 
 
 async def _body(request: Request) -> Any:
-    """The JSON of a request, of bounded size."""
+    """The JSON of a request, of bounded size. It must say so: a page of another site can't, without being asked for it."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise UsageError("the request must have Content-Type: application/json")
     held = b""
     async for chunk in request.stream():
         held += chunk

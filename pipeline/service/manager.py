@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import zmq.asyncio
@@ -38,6 +38,7 @@ class Manager:
         folder: str,
         tracer: Tracer | None = None,
         command: Sequence[str] = LIVE,
+        adjust: Callable[[ServiceConfig], ServiceConfig] = lambda config: config,
     ) -> None:
         """
         Args:
@@ -46,8 +47,9 @@ class Manager:
             folder: For sockets.
             tracer: For spans.
             command: The process of a stream; tests put another in its place.
+            adjust: What the command line overrules in the file, for reloads.
         """
-        self._path, self._folder, self._command = path, folder, command
+        self._path, self._folder, self._command, self._adjust = path, folder, command, adjust
         self.config = config
         self._tracer = tracer or Tracer()
         self._context = zmq.asyncio.Context()
@@ -111,7 +113,7 @@ class Manager:
         async with self._reloading:
             with self._tracer.span("reload", {"file": self._path}):
                 try:
-                    config = load_config(self._path)
+                    config = self._adjust(load_config(self._path))
                 except DerainError as error:
                     self.reload_error = redact(str(error))
                     _log.error("not reloaded: %s", self.reload_error)

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import uvicorn
@@ -17,7 +17,7 @@ from pipeline.errors import DerainError, UsageError
 from pipeline.private_folder import private_folder
 from pipeline.service.api import Api
 from pipeline.service.auth import Auth, read_token
-from pipeline.service.config import Listen, ServiceConfig
+from pipeline.service.config import Listen, ServiceConfig, load_config
 from pipeline.service.manager import Manager
 from pipeline.service.pictures import Pictures
 from pipeline.service.process import LIVE, adopt_orphans
@@ -38,18 +38,24 @@ class _Server(uvicorn.Server):
 class Service:
     """One `derain serve`."""
 
-    def __init__(self, path: str, config: ServiceConfig, command: Sequence[str] = LIVE) -> None:
+    def __init__(
+        self,
+        path: str,
+        command: Sequence[str] = LIVE,
+        adjust: Callable[[ServiceConfig], ServiceConfig] = lambda config: config,
+    ) -> None:
         """
         Args:
-            path: The configuration's file, for reloads.
-            config: What was read from it.
+            path: The configuration's file.
             command: The process of a stream; tests put another in its place.
+            adjust: What the command line overrules in the file.
 
         Raises:
-            DerainError: The token can't be read, or an extra is missing.
-            UsageError: It would be open to the network without a token.
+            DerainError: The file or the token can't be read, or an extra is missing.
+            UsageError: The file says something that can't be meant, or it would be open to the network without a token.
         """
-        self._path, self._config, self._command = path, config, command
+        self._path, self._command, self._adjust = path, command, adjust
+        self._config = config = adjust(load_config(path))
         listen = config.listen
         token = read_token(listen.token_file)
         if not listen.loopback and token is None:
@@ -70,7 +76,9 @@ class Service:
         listener = _listen(self._config.listen)
         host, port = listener.getsockname()[:2]
         with listener, private_folder() as folder:
-            manager = Manager(self._path, self._config, folder=folder, tracer=self._tracer, command=self._command)
+            manager = Manager(
+                self._path, self._config, folder=folder, tracer=self._tracer, command=self._command, adjust=self._adjust
+            )
             pictures = Pictures()
             rtc = self._config.webrtc
             viewers = WebRtcViewers(pictures, rtc.viewers) if rtc.enabled else None

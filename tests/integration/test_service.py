@@ -133,6 +133,23 @@ class TestReading:
         status, jpeg = service.ask("/api/streams/a/still.jpg")
         assert status == 200 and jpeg.startswith(b"\xff\xd8")
 
+    def test_viewers_that_come_and_go_leave_nothing_open(self, service: RunningService) -> None:
+        from urllib.request import urlopen
+
+        def open_files() -> int:
+            return len(os.listdir(f"/proc/{service.process.pid}/fd"))
+
+        def look(times: int) -> None:
+            for _ in range(times):
+                for path in ("/api/events", "/api/streams/a/pair.mjpeg"):
+                    with urlopen(service.url + path, timeout=60) as answer:
+                        answer.read(10)
+
+        look(2)
+        before = open_files()
+        look(20)
+        wait_for(lambda: open_files() <= before, f"no more than {before} open files", lambda: str(open_files()))
+
 
 class TestChanging:
     @pytest.mark.parametrize("token", [None, "not the token at all"])
@@ -161,6 +178,22 @@ class TestChanging:
         assert service.ask("/api/streams/new", "DELETE")[0] == 200
         assert "new" not in service.streams()
         assert 'stream="new"' not in service.ask("/metrics")[1].decode()
+
+    def test_what_a_form_of_another_site_could_send_is_refused(self, service: RunningService) -> None:
+        headers = {"Content-Type": "text/plain"}
+        status, answer = service.ask("/api/streams/a/webrtc", "POST", {"type": "offer", "sdp": ""}, headers=headers)
+        assert status == 400 and "application/json" in answer["error"]
+
+    @pytest.mark.parametrize(
+        "offer", [{}, [], {"type": "answer", "sdp": "v=0"}, {"type": "offer", "sdp": 1}, {"type": "offer", "sdp": "x"}]
+    )
+    def test_what_is_no_offer(self, service: RunningService, offer: Any) -> None:
+        status, answer = service.ask("/api/streams/a/webrtc", "POST", offer)
+        assert status == 400 and "offer" in answer["error"]
+
+    @pytest.mark.parametrize("query", ["since=x", "since=nan", "log=inf", "log=1e999"])
+    def test_what_is_no_number(self, service: RunningService, query: str) -> None:
+        assert service.ask(f"/api/streams/a?{query}")[0] == 400
 
     @pytest.mark.parametrize(
         ("body", "said"),
@@ -308,6 +341,11 @@ class TestReload:
             running.write(streams=[runs("a")])
             assert running.ask("/api/reload", "POST")[0] == 200
             assert running.ask("/api/streams")[1]["reload_error"] is None
+
+    def test_what_the_command_line_overrules_stays_overruled(self, tmp_path: Path) -> None:
+        content = {"listen": {"port": 1}, "streams": []}
+        with RunningService(tmp_path, options=["--port", "0"], **content) as running:
+            assert running.ask("/api/reload", "POST")[1]["restart"] == []
 
 
 class TestEnding:
