@@ -254,7 +254,7 @@ def _number(request: Request, key: str) -> float:
 
 
 async def _body(request: Request) -> Any:
-    """The JSON of a request, of bounded size. It must say that it is: another site's page can't, without being let to."""
+    """The JSON of a request, of bounded size. It must say that it is JSON, which another site's page can't unasked."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise UsageError("the request must have Content-Type: application/json")
     held = b""
