@@ -93,7 +93,7 @@ class TiledDerainer:
     """
 
     def __init__(self, derainer: Derainer, most_pixels: int, overlap: int = OVERLAP) -> None:
-        self.model, self.runtime = derainer.model, derainer.runtime
+        self.model, self.runtime, self.note = derainer.model, derainer.runtime, derainer.note
         self._derainer, self._most, self._overlap = derainer, most_pixels, overlap
         self._size: tuple[int, int] | None = None
         self._tiling = Tiling(0, 0, (), ())

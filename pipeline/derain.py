@@ -53,7 +53,7 @@ def run(stage: Stage) -> None:
                 wait_in=source.waited,
                 wait_out=sink.waited,
                 resets=deraining.resets if deraining else {},
-                warnings=[network.note] if network and network.note else [],
+                warnings=sorted({one.note for one in deraining.networks if one.note}) if deraining else [],
             )
         )
 

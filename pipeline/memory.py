@@ -102,4 +102,6 @@ def bounded(network: Derainer, info: StreamInfo, max_memory: int) -> Derainer | 
         return network
     from esdnet.tiles import TiledDerainer
 
-    return TiledDerainer(network, plan.tile[0] * plan.tile[1])
+    tiled = TiledDerainer(network, plan.tile[0] * plan.tile[1])
+    tiled.note = f"{info.width}x{info.height} frames took {plan.in_words()}"
+    return tiled

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
-from typing import TYPE_CHECKING, Any, cast
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from pipeline.codec_devices import check_decoded
-from pipeline.colour import BT709, FULL, LIMITED, chroma_location
+from pipeline.colour import FULL, chroma_location
 from pipeline.errors import DerainError
-from pipeline.frame import Frame, FrameHeader, Rational, StreamInfo
-from pipeline.hdr import content_light, mastering_display
-from pipeline.pixels import carried_format, is_rgb, loss, pack
-from pipeline.sources.deinterlace import deinterlaced, is_top_first
+from pipeline.frame import Frame, FrameHeader
+from pipeline.pixels import carried_format, loss, pack
+from pipeline.sources.deinterlace import deinterlaced
+from pipeline.sources.description import describe
 from pipeline.sources.losses import Losses, in_words
 from pipeline.sources.source import Source
 from pipeline.sources.streams import ignore, main_video, open_container, reading
@@ -80,7 +78,7 @@ class FileSource(Source):
             if first is None:
                 raise DerainError(f"{path}: not one frame of its video could be decoded; it is damaged or not complete")
             self._first: av.VideoFrame | None = first
-            self.info = _describe(self._stream, first, self._container.duration, self._location, native)
+            self.info = describe(self._stream, first, self._container.duration, self._location, native)
         except BaseException:
             self._container.close()
             raise
@@ -227,80 +225,3 @@ def _missing_pts(dts: int | None, previous: int | None, duration: int, start: in
     if dts is not None and dts > previous:
         return dts
     return previous + duration
-
-
-def _rational(value: Fraction | None) -> Rational | None:
-    """None for unknown, which FFmpeg writes as 0/1 or 0/0 and PyAV as None or 0."""
-    return (value.numerator, value.denominator) if value else None
-
-
-def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
-    """The frame's display matrix; None if it has none, or other data beside it that PyAV does not know the type of."""
-    try:
-        held = cast("Mapping[str, Any]", frame.side_data)  # PyAV's stub knows motion vectors only
-        data = held["DISPLAYMATRIX"]
-    except (KeyError, ValueError):
-        return None
-    return tuple(int(number) for number in np.frombuffer(memoryview(data), np.int32)[:9])
-
-
-def _field_order(stream: VideoStream, frame: av.VideoFrame) -> int:
-    """AV_FIELD_*; 0 where frames are progressive. The frame itself has the last word on which field is first."""
-    if not frame.interlaced_frame:
-        return 0
-    told, fitting = stream.codec_context.field_order, (2, 4) if is_top_first(frame) else (3, 5)
-    return told if told in fitting else fitting[0]
-
-
-def _counted(stream: VideoStream) -> int:
-    """How many frames the tags say that mkvmerge writes into Matroska; 0 if they do not."""
-    tags = {key.upper().removesuffix("-ENG"): value for key, value in stream.metadata.items()}
-    count = tags.get("NUMBER_OF_FRAMES", "")
-    return int(count) if count.isdecimal() else 0
-
-
-def _describe(
-    stream: VideoStream, frame: av.VideoFrame, container_duration: int | None, location: int, native: bool
-) -> StreamInfo:
-    """What the container, the decoder and the first frame say about the stream; the frame has the last word."""
-    source_format = frame.format.name
-    context = stream.codec_context
-    assert stream.time_base is not None
-    rate = stream.average_rate or stream.guessed_rate
-    duration: float | None = None
-    if stream.duration is not None:
-        duration = float(stream.duration * stream.time_base)
-    elif container_duration is not None:
-        duration = container_duration / 1_000_000
-    frames = stream.frames or _counted(stream) or (round(duration * rate) if duration and rate else None)
-    full = source_format.startswith("yuvj") or FULL in (frame.color_range, context.color_range)
-    tags: dict[str, Any] = {
-        "color_range": FULL if full else frame.color_range or context.color_range,
-        "color_primaries": frame.color_primaries if frame.color_primaries != 2 else context.color_primaries,
-        "color_trc": frame.color_trc if frame.color_trc != 2 else context.color_trc,
-        "colorspace": frame.colorspace if frame.colorspace != 2 else context.colorspace,
-        "chroma_location": location,
-    }
-    carried = carried_format(source_format, native)
-    if is_rgb(carried):
-        tags |= {"color_range": FULL, "chroma_location": 0}
-    elif is_rgb(source_format):  # what `pipeline.pixels.pack` makes of it
-        tags |= {"color_range": LIMITED, "colorspace": BT709, "chroma_location": 1}
-    return StreamInfo(
-        width=frame.width,
-        height=frame.height,
-        pixel_format=carried,
-        time_base=(stream.time_base.numerator, stream.time_base.denominator),
-        average_rate=_rational(rate),
-        frames=frames,
-        duration=duration,
-        sample_aspect_ratio=_rational(stream.sample_aspect_ratio or context.sample_aspect_ratio),
-        rotation=frame.rotation,
-        display_matrix=_display_matrix(frame),
-        source_pixel_format=source_format,
-        source_codec=context.codec.canonical_name,
-        field_order=_field_order(stream, frame),
-        mastering_display=mastering_display(frame),
-        content_light=content_light(frame),
-        **tags,
-    )
