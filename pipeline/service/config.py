@@ -117,7 +117,7 @@ class Listen(_Strict):
 class Restart(_Strict):
     """How streams that die are started again."""
 
-    first_delay: Annotated[float, Field(ge=0, le=60)] = 0.5
+    first_delay: Annotated[float, Field(ge=0, le=60)] = 0.2
     longest_delay: Annotated[float, Field(ge=0, le=3600)] = 30.0
     limit: Annotated[int, Field(ge=0, le=1000)] = 8
     """Deaths within `window` after which a stream is `failed` and left alone; 0: never."""

@@ -65,7 +65,7 @@ class Stream:
         self._address, self._context = address, context
         self._lease, self._room, self._tracer, self._command = lease, room, tracer or Tracer(), command
         self._state, self._message, self._since = "stopped", "", time.time()
-        self._next_start = 0.0
+        self._next_start = self._died = 0.0
         self._launches = 0
         self._status: LiveStatus | None = None
         self._heard = 0.0
@@ -259,13 +259,15 @@ class Stream:
             try:
                 self._process = process = await StreamProcess.launch(order, self._print, lease, self._command)
                 code = await self._until_end(process)
+                self._died = time.monotonic()
                 if code not in (0, 2) and not self._stop.is_set():
-                    self._next_start = time.monotonic()
+                    self._next_start = self._died
                     self._set("restarting", "The process has ended.")
                 await process.clear()
                 await inbox.close()
                 cause = self._why_killed or cause_of_death(code, self._status, process.last_line())
             except OSError as error:  # no memory or no descriptors left for it: that may pass
+                self._died = time.monotonic()
                 code, cause = 1, f"the process can't be started ({error.strerror})"
                 await inbox.close()
             finally:
@@ -305,9 +307,9 @@ class Stream:
             return False
         _log.warning("%s died: %s; starting again in %.1f s", self.config.id, redact(cause), delay)
         self.restarts += 1
-        self._next_start = time.monotonic() + delay
+        self._next_start = self._died + delay  # what clearing away took is part of the pause
         self._set("restarting", f"{cause[:1].upper()}{cause[1:].rstrip('.')}.")
-        await self._pause(delay)
+        await self._pause(max(0.0, self._next_start - time.monotonic()))
         return not self._stop.is_set()
 
     async def _pause(self, seconds: float) -> None:
