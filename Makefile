@@ -5,10 +5,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PY := .venv/bin/python
 READY := .venv/.ready
 CONFIG ?= configs/stream-nano.yaml
+MINUTES ?= 30
 TRT := .venv-tensorrt/bin/python
 TRT_READY := .venv-tensorrt/.ready
 
-.PHONY: help setup demo test test-tensorrt lint format bench train clean
+.PHONY: help setup demo test test-tensorrt lint format bench soak train clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -55,6 +56,9 @@ format: $(READY) ## let ruff lay the code out
 
 bench: $(READY) ## measure this machine (4 minutes; let nothing else run) and rewrite the figures in docs/benchmarks.md
 	@$(PY) benchmarks/update_docs.py
+
+soak: $(READY) ## run a live stream for MINUTES=30 with outages: memory, files, threads and age must not grow
+	@$(PY) benchmarks/soak.py --minutes "$(MINUTES)"
 
 train: $(READY) ## train a network (CONFIG=configs/NAME.yaml; a stopped run goes on)
 	@$(PY) -m pipeline train "$(CONFIG)"

@@ -21,10 +21,13 @@ class SourceClock:
 
     Args:
         epoch: Monotonic seconds that are 0 on the output clock.
+        settles: Seconds after a start in which a jump says nothing of the pictures. RTSP has such a time: its
+            timestamps are set anew by the server's first report of the time of day (RTCP, 5 s apart or more).
     """
 
-    def __init__(self, epoch: float) -> None:
-        self._epoch = epoch
+    def __init__(self, epoch: float, settles: float = 0.0) -> None:
+        self._epoch, self._settles = epoch, settles
+        self._settled_at = 0.0
         self._offset: float | None = None  # output seconds minus source seconds
         self._source = 0.0
         self._arrived = 0.0
@@ -56,10 +59,13 @@ class SourceClock:
             jumped = step < -JUMP or step > passed + JUMP
             back = step < 0  # a little: RTSP learns the time of day from the server some seconds after the start
             self.jumps += jumped
+        if self._offset is None:
+            self._settled_at = arrived + self._settles
         if self._offset is None or jumped or back:
             earliest = now if self._last is None else max(now, (self._last + LEAST_STEP) / TICKS)
             self._offset = earliest - seconds
         self._source, self._arrived = seconds, arrived
+        jumped = jumped and arrived >= self._settled_at
         ticks = round((seconds + self._offset) * TICKS)
         if self._last is not None:
             ticks = max(ticks, self._last + LEAST_STEP)

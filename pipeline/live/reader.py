@@ -61,7 +61,7 @@ class Reader(threading.Thread):
         self._address = live_address(
             order.source, rtsp_transport=order.rtsp_transport, stall_timeout=order.stall_timeout, stdin=stage.told.stdin
         )
-        self._clock = SourceClock(stage.told.epoch)
+        self._clock = SourceClock(stage.told.epoch, self._address.settles)
         self._sound = SoundSender(stage.told.address("sound")) if order.audio else None
         self._backoff = Backoff()
         self._read = 0

@@ -32,8 +32,8 @@ STAGES = ("decode", "derain", "encode")
 _SLICE_MS = 50
 SILENCE = 10.0
 """Seconds without a report after which a process is taken for hung, killed and replaced."""
-START_SILENCE = 60.0
-"""The same for its first report: starting Python on a busy machine takes a while."""
+START_SILENCE = 120.0
+"""The same until its first work is done: libraries hold Python's lock while they load and compile."""
 DEATHS, DEATHS_WITHIN = 8, 60.0
 """So many deaths of one process in so many seconds, and the stream has failed."""
 DRAIN = 6.0
@@ -52,7 +52,7 @@ class _Child:
         self.process: subprocess.Popen[bytes] | None = None
         self.number = 0  # deaths so far
         self.heard = 0.0
-        self.spoke = False
+        self.worked = False
         self.done = False
         self.due = 0.0  # when to start it
         self.deaths: deque[float] = deque(maxlen=DEATHS)
@@ -161,7 +161,7 @@ class LiveSession:
                 env=child_environment(),
                 pass_fds=passed,
             )
-        child.heard, child.spoke = time.monotonic(), False
+        child.heard, child.worked = time.monotonic(), False
         assert child.process.stdin is not None
         try:
             child.process.stdin.write(msgspec.json.encode(told))
@@ -183,7 +183,8 @@ class LiveSession:
         self._tally.take(report)
         child = self._children.get(report.stage)
         if child is not None:
-            child.heard, child.spoke = time.monotonic(), True
+            child.heard = time.monotonic()
+            child.worked = child.worked or bool(report.counters)
             child.done = child.done or report.done
         if self._first_frame is None and self._tally.total("encode", "written"):
             self._first_frame = time.monotonic()
@@ -202,7 +203,7 @@ class LiveSession:
             if child.process is None or child.done:
                 continue
             if child.alive:
-                if now - child.heard > (SILENCE if child.spoke else START_SILENCE):
+                if now - child.heard > (SILENCE if child.worked else START_SILENCE):
                     child.process.kill()
                     child.process.wait()
                 else:

@@ -24,6 +24,7 @@ _PACED = ("hls", "dash")
 """Demuxers that hand out a stretch at once: their frames wait until they are due, or the newest would win too much."""
 _PROBE = {"analyzeduration": "2000000", "probesize": "1000000"}
 """FFmpeg looks at a stream for up to 5 s before it gives out the first frame; 2 s find sound that starts late."""
+RTSP_SETTLES = 12.0
 LONGEST_WAIT = 10.0
 """Seconds that a frame may be ahead of its time; more is taken for a jump."""
 HLS_SILENCE = 20.0
@@ -52,6 +53,7 @@ class LiveAddress:
     paced: bool = False  # frames come faster than they are due
     ends: bool = False  # its end is meant, not a loss
     silence: float = 0.0  # seconds without a packet that are usual, where that is more than the user allows
+    settles: float = 0.0  # seconds in which the timestamps may be set anew (`pipeline.live.clock`)
     timed: bool = True  # whether FFmpeg gives up waiting when asked to; devices and pipes do not
 
 
@@ -84,7 +86,8 @@ def live_address(
     if source.startswith("/dev/video"):
         return LiveAddress(source, "v4l2", timed=False)
     if scheme in ("rtsp", "rtsps"):
-        return LiveAddress(source, "rtsp", {**_PROBE, "rtsp_transport": rtsp_transport, "timeout": silence})
+        options = {**_PROBE, "rtsp_transport": rtsp_transport, "timeout": silence}
+        return LiveAddress(source, "rtsp", options, settles=RTSP_SETTLES)
     if scheme in ("rtmp", "rtmps"):
         return LiveAddress(source, options={**_PROBE, "rw_timeout": silence, "rtmp_live": "live"})
     if scheme in ("http", "https"):

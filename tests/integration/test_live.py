@@ -146,24 +146,24 @@ def test_a_camera_that_goes_on_but_sends_nothing_of_use(tmp_path: Path) -> None:
 
 def test_overload_is_bounded_and_counted(tmp_path: Path) -> None:
     """More frames than any processor derains: the newest wins, ages stay near what one frame takes."""
-    source = "lavfi:testsrc2=size=640x360:rate=120"
-    with LiveRun(tmp_path, source, model="stream", runtime="eager", preview="") as run:
+    source = "lavfi:testsrc2=size=256x144:rate=200"
+    with LiveRun(tmp_path, source, model="stream", runtime="eager", threads=1) as run:
         run.running()
-        run.more(10)
         began, before = time.monotonic(), run.status.frames_written
-        run.more(15)
+        run.more(20)
         took = (time.monotonic() - began) / (run.status.frames_written - before)
         status = run.stop()
     assert accounted(status)
-    assert status.dropped["overload"] > status.frames_written
+    assert status.dropped["overload"] > 0
     assert status.age_ms_p50 is not None
     assert status.age_ms_p50 < 5 * took * 1000
-    assert status.resets.get("pts_jump", 0) == 0 or took > 1.0
+    assert status.resets.get("pts_jump", 0) == 0  # frames that are left out are no jump
 
 
 def test_frames_without_time_are_passed_on(tmp_path: Path) -> None:
-    source = "lavfi:testsrc2=size=640x360:rate=60"
-    with LiveRun(tmp_path, source, model="stream", runtime="eager", on_overload="passthrough") as run:
+    source = "lavfi:testsrc2=size=256x144:rate=200"
+    order = {"model": "stream", "runtime": "eager", "threads": 1, "on_overload": "passthrough"}
+    with LiveRun(tmp_path, source, **order) as run:
         run.running()
         run.wait(lambda status: status.frames_passed > 5)
         status = run.stop()

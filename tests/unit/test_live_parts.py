@@ -76,6 +76,13 @@ def test_clock_goes_on_by_arrival_where_the_source_jumps(jump: float) -> None:
     assert clock.video(50.04 + jump, 1.08) == (round(1.08 * TICKS), False)
 
 
+def test_clock_lets_rtsp_find_its_time_of_day() -> None:
+    clock = SourceClock(epoch=0.0, settles=10.0)
+    clock.video(0.0, 1.0)
+    assert clock.video(3000.0, 6.0) == (6 * TICKS, False)
+    assert clock.video(1.0, 20.0) == (20 * TICKS, True)
+
+
 def test_clock_takes_a_small_step_back_for_no_jump() -> None:
     clock = SourceClock(epoch=0.0)
     clock.video(50.0, 1.0)
