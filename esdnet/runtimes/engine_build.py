@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.export import ExportedProgram
-from torch.fx import GraphModule
 
 from esdnet.errors import ModelError
 from esdnet.runtimes.runtime import RuntimeMissing
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+    from torch.fx import GraphModule
 
 PROGRESS_SECONDS = 5.0
 INSTALL = "pip install 'derain[tensorrt]' (for GeForce and RTX cards: torch-tensorrt-rtx)"

@@ -146,6 +146,8 @@ class PlanesInTurn:
         for held, plane in zip(self._given, planes, strict=True):
             held.numpy()[0, 0] = plane
         session = self._session
+        if session.stream:
+            session.stream.wait_stream(torch.cuda.current_stream(session.stream.device))
         with session.on_stream(), torch.no_grad():
             self._state = session.sets.step(session._launch, self._given, self._state)
             for here, there in zip(self._taken, session.sets.derained, strict=True):

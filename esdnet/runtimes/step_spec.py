@@ -7,10 +7,10 @@ together, and exports them as one graph without state of its own: (pictures, *st
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.export import ExportedProgram
 
 from esdnet.errors import ModelError
 from esdnet.plane_step import PlaneStep, packed_size, pad
@@ -18,6 +18,11 @@ from esdnet.planes import CHANNELS, FULL, LIMITED, pack, unpack
 from esdnet.runtimes import half_body
 from esdnet.state import MembraneState
 from esdnet.streaming import StreamNet
+
+if TYPE_CHECKING:
+    from torch.export import (
+        ExportedProgram,
+    )  # takes a second to import, which a machine without a GPU need not wait for
 
 
 class _DevicePlaneStep(PlaneStep):

@@ -59,7 +59,7 @@ class TensorrtRuntime(GraphRuntime):
         package, number = self._versions
         return EngineKey(
             network=self._digest,
-            code=graph_cache.code_fingerprint(),
+            code=_code(),
             shape=str(spec),
             precision=self._precision,
             gpu=torch.cuda.get_device_name(self._device),
@@ -148,6 +148,14 @@ def digest_of(network: StreamNet) -> str:
     digest = hashlib.sha256(repr(network.config).encode())
     for name, tensor in network.state_dict().items():
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _code() -> str:
+    """Digest of the code that decides what an engine computes."""
+    digest = hashlib.sha256(graph_cache.code_fingerprint().encode())
+    for name in ("step_spec.py", "half_body.py", "engine_build.py"):
+        digest.update((Path(__file__).parent / name).read_bytes())
     return digest.hexdigest()
 
 
