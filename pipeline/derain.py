@@ -43,6 +43,7 @@ def run(stage: Stage) -> None:
             sink.send(segments(frame))
             write(rain, deraining.restorer.rain if deraining else None)
             stage.progress(sink.frames)
+        segments.finish()
         sink.finish(source.end.damaged if source.end else 0, END_TIMEOUT)
         source.acknowledge()
         stage.report(

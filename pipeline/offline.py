@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pipeline.errors import DerainError
-from pipeline.job import Job, JobResult
+from pipeline.job import IDENTITY, Job, JobResult
 from pipeline.manifest import difference, manifest
+from pipeline.segmenting import last_kept
 from pipeline.segments import WorkFolder
 from pipeline.supervisor import Interrupted, Supervisor, Watcher
 
@@ -89,7 +90,10 @@ def _kept(work: WorkFolder, job: Job, restart: bool) -> list[Foot]:
                 f"{job.destination}: an earlier run was cut off, but it had {differs}; "
                 f"put that back, or pass --restart to begin anew (its segments are in {work.path})"
             )
-        return work.feet()
+        feet = work.feet()
+        if job.model != IDENTITY and feet and not feet[-1].last:
+            feet = feet[: last_kept(work, len(feet))]
+        return feet
     finally:
         work.unlock()
 

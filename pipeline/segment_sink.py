@@ -88,7 +88,8 @@ class SegmentSink(Sink):
         if differs := difference(before, now):
             raise DerainError(f"{self._work.path}: was made from {differs}; pass --restart to begin anew")
         feet = self._work.feet()
-        if len(feet) != self._piece.number or (feet and feet[-1].next != self._piece):
+        number = self._piece.number  # there may be more, whose membranes are lost
+        if len(feet) < number or (number and feet[number - 1].next != self._piece):
             raise DerainError(f"{self._work.path}: was changed while this run began; start again")
         self._work.drop_from(self._piece.number)
 

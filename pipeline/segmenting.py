@@ -8,6 +8,7 @@ up on the frames before, and a spiking network may take hundreds of frames to fo
 from __future__ import annotations
 
 import os
+import threading
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -56,7 +57,7 @@ class _Membranes(msgspec.Struct, frozen=True, array_like=True):
     """What is in a file of membranes: of each network of the stream, of each of its tiles."""
 
     runtimes: list[str]
-    states: list[list[bytes | None]]
+    states: list[list[bytes | None]]  # none where the segment begins with zeroed membranes
 
 
 class Segmenting:
@@ -91,6 +92,7 @@ class Segmenting:
         self._first: int | None = None
         self._last = 0
         self._count = 0
+        self._writer: threading.Thread | None = None
 
     def __call__(self, frame: Frame) -> Frame:
         """The derained frame."""
@@ -108,8 +110,7 @@ class Segmenting:
             derained.header = msgspec.structs.replace(derained.header, begins=True)
             self._number += 1
             self._first, self._count = None, 0
-            if not derained.header.reset:
-                self._keep(held)
+            self._keep([] if derained.header.reset else held)
         if self._first is None:
             self._first = header.pts
         self._last, self._count = header.pts, self._count + 1
@@ -122,45 +123,69 @@ class Segmenting:
         seconds = float((header.pts - self._first) * self._tick) + 1e-6  # so that 0.4 s are ten frames of 40 ms
         return seconds >= length or self._count >= self._most
 
-    def _path(self, number: int) -> str:
-        return os.path.join(self._work.path, f"{number:06d}.membranes")
-
     def _keep(self, held: list[list[MembraneState | None]]) -> None:
-        """Put the membranes with which this segment begins beside it. Where that fails it will be warmed up."""
-        if not held or not self._work.exists():
+        """Put the membranes with which this segment begins beside it, while the frames go on."""
+        if not self._networks() or not self._work.exists():
             return
-        data = msgspec.msgpack.encode(
-            _Membranes(
-                [network.runtime for network in self._networks()],
-                [[None if state is None else state.to_bytes() for state in states] for states in held],
-            )
-        )
-        path = self._path(self._number)
-        with suppress(OSError):  # the encode stage says so where the disk is full
-            with open(f"{path}.part", "wb") as file:
-                file.write(zlib.crc32(data).to_bytes(4, "little"))
-                file.write(data)
-            os.replace(f"{path}.part", path)
-            with suppress(FileNotFoundError):
-                os.unlink(self._path(self._number - _KEPT))
+        self.finish()
+        runtimes = [network.runtime for network in self._networks()]
+        self._writer = threading.Thread(target=_write, args=(self._work, self._number, runtimes, held))
+        self._writer.start()
+
+    def finish(self) -> None:
+        """Wait until the last membranes are written."""
+        if self._writer:
+            self._writer.join()
 
     def _put_back(self) -> None:
-        """Go on from the membranes that were kept, if they are whole and of the same runtime."""
+        """Go on from the membranes that were kept, if they are of the same runtime."""
         networks = self._networks()
-        try:
-            with open(self._path(self._number), "rb") as file:
-                checksum, data = int.from_bytes(file.read(4), "little"), file.read()
-            if checksum != zlib.crc32(data):
-                return
-            kept = msgspec.msgpack.decode(data, type=_Membranes)
-        except (OSError, msgspec.MsgspecError):
-            return
-        if kept.runtimes != [network.runtime for network in networks]:
-            return
+        kept = _read(self._work, self._number)
+        if kept is None or not kept.states or kept.runtimes != [network.runtime for network in networks]:
+            return  # warmed up, or at a cut where the membranes are zeroed
         from esdnet.state import MembraneState
 
         for network, states in zip(networks, kept.states, strict=True):
             _put(network, [None if data is None else MembraneState.from_bytes(data) for data in states])
+
+
+def last_kept(work: WorkFolder, number: int) -> int:
+    """The last segment up to `number` whose membranes are whole, so that a run can go on from it bit for bit.
+
+    `number` itself where none of those kept is: it will be warmed up.
+    """
+    for candidate in range(number, max(0, number - _KEPT), -1):
+        if _read(work, candidate):
+            return candidate
+    return number
+
+
+def _path(work: WorkFolder, number: int) -> str:
+    return os.path.join(work.path, f"{number:06d}.membranes")
+
+
+def _write(work: WorkFolder, number: int, runtimes: list[str], held: list[list[MembraneState | None]]) -> None:
+    """Where that fails, an earlier segment's are gone on from; the encode stage says so where the disk is full."""
+    states = [[None if state is None else state.to_bytes() for state in states] for states in held]
+    data = msgspec.msgpack.encode(_Membranes(runtimes, states))
+    path = _path(work, number)
+    with suppress(OSError):
+        with open(f"{path}.part", "wb") as file:
+            file.write(zlib.crc32(data).to_bytes(4, "little"))
+            file.write(data)
+        os.replace(f"{path}.part", path)
+        with suppress(FileNotFoundError):
+            os.unlink(_path(work, number - _KEPT))
+
+
+def _read(work: WorkFolder, number: int) -> _Membranes | None:
+    """None where they are not there, or not whole."""
+    try:
+        with open(_path(work, number), "rb") as file:
+            checksum, data = int.from_bytes(file.read(4), "little"), file.read()
+        return msgspec.msgpack.decode(data, type=_Membranes) if checksum == zlib.crc32(data) else None
+    except (OSError, msgspec.MsgspecError):
+        return None
 
 
 def _states(network: Derainer | TiledDerainer) -> list[MembraneState | None]:
