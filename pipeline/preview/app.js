@@ -8,7 +8,7 @@ import { bytes, duration, explain, label, number, plays, shownState, sum, tone, 
 
 const $ = (id) => document.getElementById(id);
 const cards = new Map(); // id -> card
-let snapshot = { streams: [], can_change: false, reload_error: null };
+let snapshot = { now: 0, streams: [], can_change: false, reload_error: null };
 let alive = false;
 let chosen = null; // id of the large stream
 let history = emptyHistory();
@@ -286,8 +286,8 @@ function take(news, log) {
     colour: DROP_COLOURS[n % DROP_COLOURS.length],
     values,
   }));
-  ageChart.set(history.t, ages);
-  dropChart.set(history.t, drops);
+  ageChart.set(history.t, ages, snapshot.now);
+  dropChart.set(history.t, drops, snapshot.now);
   legend($("age-legend"), ages);
   if (drops.length) legend($("drop-legend"), drops);
   else $("drop-legend").textContent = "none in the last minutes";
@@ -324,8 +324,8 @@ function choose() {
   rainMost = HEAVY;
   history = emptyHistory();
   $("log").replaceChildren();
-  ageChart.set([], []);
-  dropChart.set([], []);
+  ageChart.set([], [], 0);
+  dropChart.set([], [], 0);
   if (id) picture.show(id, snapshot.webrtc === false ? "mjpeg" : "webrtc");
   else picture.stop();
   render();

@@ -13,6 +13,7 @@ export class Chart {
     this.times = [];
     this.series = []; // {name, colour (a CSS variable), values}
     this.pointer = null;
+    this.now = 0;
     canvas.addEventListener("pointermove", (event) => this.hover(event.offsetX));
     canvas.addEventListener("pointerleave", () => this.hover(null));
     new ResizeObserver(() => this.draw()).observe(canvas);
@@ -23,7 +24,9 @@ export class Chart {
     this.draw();
   }
 
-  set(times, series) {
+  /** Show `series` over `times`, seconds since 1970, up to `now`. */
+  set(times, series, now) {
+    this.now = now;
     this.times = times;
     this.series = series;
     this.draw();
@@ -40,7 +43,7 @@ export class Chart {
     const c = canvas.getContext("2d");
     c.scale(scale, scale);
     c.font = "11px system-ui, sans-serif";
-    const now = this.times.at(-1) ?? 0;
+    const now = Math.max(this.now, this.times.at(-1) ?? 0);
     const x = (t) => LEFT + ((t - now + SPAN) / SPAN) * (width - LEFT - 6);
     const top = this.most();
     const y = (v) => height - BOTTOM - (v / top) * (height - BOTTOM - TOP);
