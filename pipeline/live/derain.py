@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from esdnet.firing_probe import FiringProbe
 
 LATE = 1.5
-"""Intervals between frames after which a frame is too old to be derained, where such frames are passed on."""
+"""Intervals between frames that one may have waited when the network became free; older ones are passed on."""
 _USUAL_RATE = 25.0
 
 
@@ -61,6 +61,7 @@ class _Work:
         self._stage, self._order = stage, order
         self._networks: list[Derainer] = []
         self._seen = 0
+        self._free_at = 0.0  # when the network was done with its last frame
         self._size: tuple[int, int, str] | None = None
         self._restorer: Restorer | None = None
         self._resets: ResetPolicy | None = None
@@ -90,13 +91,14 @@ class _Work:
     def derained(self, info: StreamInfo, frame: Frame) -> Frame:
         """The frame as it goes on, with the same header."""
         stage, began = self._stage, time.monotonic()
-        late = began - frame.header.read_at > LATE * self._interval
+        late = frame.header.read_at < self._free_at - LATE * self._interval
         passed = self._order.model == IDENTITY or (self._order.on_overload == "passthrough" and late)
         if passed:
             made = frame
             stage.count("passed", self._order.model != IDENTITY)
         else:
             made = self._shown(frame)
+            self._free_at = time.monotonic()
         if self._preview is not None and (kinds := self._preview.wanted()):
             self._preview.show(frame, made, info, kinds, derained=not passed)
         stage.count("frames")
