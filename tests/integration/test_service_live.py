@@ -56,3 +56,18 @@ def test_real_streams_are_shown_replaced_and_closed(tmp_path: Path) -> None:
                 pts = [frame.pts for frame in file.decode(video=0)]
             assert pts and pts == sorted(set(pts)), path
     assert len(list(tmp_path.glob("a-*.mkv"))) >= 2, "one of each process"
+
+
+def test_no_stream_outlives_a_service_that_is_killed(tmp_path: Path) -> None:
+    stream = {"id": "a", "model": "identity", "audio": False, "source": SOURCE}
+    with RunningService(tmp_path, real=True, streams=[stream]) as running:
+        running.until("a", "running")
+        processes = psutil.Process(running.process.pid).children(recursive=True)
+        assert len(processes) >= 4
+        running.process.kill()
+        running.process.wait()
+
+        def gone() -> bool:
+            return not [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+        wait_for(gone, "the end of the stream", lambda: str(processes))
