@@ -7,7 +7,6 @@ does wrong ends that stream, with a word to its two ends; the others do not noti
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +18,7 @@ import zmq
 from pipeline.batcher import Batcher
 from pipeline.errors import DerainError
 from pipeline.frame import Frame
+from pipeline.hosts.admission import MOST_STREAMS, objection
 from pipeline.hosts.client import PATIENCE
 from pipeline.hosts.doors import ServerDoor
 from pipeline.hosts.streams import BYTES_IN_FLIGHT, FRAMES_IN_FLIGHT, OutOfStep, Stream
@@ -41,10 +41,8 @@ from pipeline.wire import (
 
 BATCH_WAIT = 0.004
 """Seconds that a frame which is ready waits for those of other streams, to be derained together."""
-MOST_STREAMS = 64
 _TICK = 1.0
 _POLL_MS = 100
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Served(msgspec.Struct, kw_only=True):
@@ -189,7 +187,7 @@ class DerainServer:
 
     def _join(self, peer: bytes, join: Join) -> None:
         """Somebody is there, perhaps again."""
-        if problem := self._objection(join):
+        if problem := objection(join, self._streams):
             self._send(peer, Failure("derain", "failed", problem))
             return
         stream = self._streams.setdefault(join.stream, Stream(join.stream))
@@ -214,24 +212,6 @@ class DerainServer:
             stream.closed = join.next if join.done else None
             if stream.decode is not None:
                 self._meet(stream, anew=True)
-
-    def _objection(self, join: Join) -> str:
-        """Why this stage can't join, or nothing."""
-        if join.protocol != PROTOCOL:
-            return (
-                f"the {join.role} stage speaks link protocol {join.protocol}, the derain stage {PROTOCOL}: "
-                "install the same version of derain at both ends"
-            )
-        if not _NAME.fullmatch(join.stream):
-            return f"{join.stream[:80]!r} is no name for a stream: letters, digits, dots and dashes, 64 at most"
-        stream = self._streams.get(join.stream)
-        if stream is None and len(self._streams) >= MOST_STREAMS:
-            return f"the derain stage serves {MOST_STREAMS} streams already"
-        if join.role == "decode" and join.info is None:
-            return "a decode stage must say what it sends"
-        if join.role == "decode" and stream and stream.info is not None and join.info != stream.info:
-            return f"stream {join.stream} is under way with another video; choose another --stream"
-        return ""
 
     def _meet(self, stream: Stream, *, anew: bool) -> None:
         """Both ends are there: bring all three of us to the same frame. `anew`: encode has told what it wants."""

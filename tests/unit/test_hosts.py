@@ -1,96 +1,24 @@
-"""Stages on several hosts: the derain stage between decode and encode stages, restarts in any order, keys."""
+"""Stages on several hosts: the derain stage between decode and encode stages, restarts in any order, wires cut."""
 
 from __future__ import annotations
 
-import os
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from shutil import rmtree
 
 import numpy as np
 import pytest
 import zmq
 
-from pipeline.batcher import Batcher
-from pipeline.errors import DerainError, UsageError
-from pipeline.frame import Frame, FrameHeader, StreamInfo, frame_bytes
+from pipeline.errors import DerainError
+from pipeline.frame import Frame, StreamInfo
 from pipeline.hosts.doors import ClientDoor, ServerDoor
 from pipeline.hosts.receiver import StreamReceiver
-from pipeline.hosts.sender import Rewind, StreamSender
-from pipeline.hosts.server import DerainServer
-from pipeline.job import Job
-from pipeline.keys import KeyPair, make_keys, read_allowed, read_public, read_secret
+from pipeline.hosts.sender import StreamSender
 from pipeline.wire import Failure, FrameMsg, Join, StageFailed, pack, unpack
+from tests.host_stages import INFO, WAIT, Encode, Proxy, Server, check, decode, frame, until
 from tests.unit.test_link import Running
-
-INFO = StreamInfo(width=64, height=48, pixel_format="yuv420p", time_base=(1, 25))
-WAIT = 30.0
-
-
-def frame(index: int) -> Frame:
-    header = FrameHeader(index=index, pts=index * 2, duration=2, width=64, height=48, pixel_format="yuv420p")
-    pixels = np.random.default_rng(index).integers(0, 256, frame_bytes("yuv420p", 64, 48), np.uint8)
-    return Frame(header, pixels)
-
-
-class Server:
-    """A derain stage in a thread, that can be taken away and put back at the same address."""
-
-    def __init__(self, door: ServerDoor, **settings: object) -> None:
-        self.said: list[str] = []
-        self._server = DerainServer(
-            door, Batcher(Job(source="", destination="", model="identity")), say=self.said.append, **settings
-        )
-        self.url = self._server.url
-        self.served = self._server.served
-        self._asked = threading.Event()
-        self._running = Running(lambda: self._server.run(self._asked.is_set))
-
-    def stop(self) -> None:
-        self._asked.set()
-        self._running.outcome()
-        self._server.close()
-
-
-def decode(door: ClientDoor, stream: str, count: int, **settings: object) -> StreamSender:
-    """A decode stage whose source has `count` frames and can be read again."""
-    with StreamSender(door, stream, patience=WAIT, **settings) as link:  # type: ignore[arg-type]
-        while True:
-            try:
-                link.join(INFO)
-                for index in range(count):
-                    if index >= link.frames:
-                        link.send(frame(index))
-                link.finish()
-                return link
-            except Rewind:
-                continue
-
-
-class Encode:
-    """An encode stage that holds its file in memory; `leave_after` frames it is gone as if killed."""
-
-    def __init__(self, door: ClientDoor, stream: str, leave_after: int | None = None, pause: float = 0.0) -> None:
-        self.frames: list[Frame] = []
-        self.done = False
-        with StreamReceiver(door, stream, patience=WAIT) as link:
-            link.join()
-            for got in link.frames():
-                self.frames.append(Frame(got.header, got.pixels.copy()))
-                if len(self.frames) == leave_after:
-                    return
-                time.sleep(pause)
-            self.done = link.acknowledge()
-            self.reconnects = link.reconnects
-
-
-def check(frames: list[Frame], count: int) -> None:
-    assert [f.header.index for f in frames] == list(range(count))
-    for got in frames:
-        assert np.array_equal(got.pixels, frame(got.header.index).pixels)
 
 
 @pytest.fixture
@@ -141,12 +69,12 @@ def test_a_restarted_derain_stage_loses_and_doubles_nothing(address: str, scheme
     encoding = Running(lambda: Encode(door, "cam", pause=0.02))
     for _ in range(2):
         before = server.served.frames + 8
-        _until(lambda: server.served.frames >= before)  # noqa: B023
+        until(lambda: server.served.frames >= before)  # noqa: B023
         server.stop()
         time.sleep(0.3)
         server = Server(ServerDoor(server.url, plain=scheme == "tcp"))
         before = 0
-        _until(lambda: server.served.frames > 0)  # noqa: B023
+        until(lambda: server.served.frames > 0)  # noqa: B023
     encoded = encoding.outcome()
     assert isinstance(encoded, Encode) and encoded.done and encoded.reconnects >= 2
     check(encoded.frames, 60)
@@ -260,35 +188,12 @@ def test_a_failing_stream_ends_with_the_reason_and_the_others_go_on(address: str
     assert server.served.failed == 1
 
 
-@pytest.mark.parametrize(
-    ("join", "reason"),
-    [
-        (Join(protocol=99, stream="cam", role="decode", info=INFO), "link protocol 99"),
-        (Join(protocol=1, stream="../cam", role="decode", info=INFO), "no name for a stream"),
-        (Join(protocol=1, stream="cam", role="decode"), "must say what it sends"),
-    ],
-)
-def test_who_cannot_join_is_told_why(address: str, join: Join, reason: str) -> None:
-    server = Server(ServerDoor(address))
-    with zmq.Context() as context:
-        peer = ClientDoor(address).open(context)
-        peer.send(pack(join))
-        assert peer.poll(int(WAIT * 1000))
-        said = unpack(peer.recv())
-        assert isinstance(said, Failure) and reason in said.text
-        peer.send(b"GET / HTTP/1.1")
-        said = unpack(peer.recv())
-        assert isinstance(said, Failure) and "not one of protocol" in said.text
-        peer.close(0)
-    server.stop()
-
-
 def test_another_video_under_the_name_of_a_running_stream_is_refused(address: str) -> None:
     server, door = Server(ServerDoor(address)), ClientDoor(address)
     with StreamSender(door, "cam") as link:
         link._info = INFO
         link._post(link._joining())
-        _until(lambda: any("decode stage is here" in line for line in server.said))
+        until(lambda: any("decode stage is here" in line for line in server.said))
         with StreamSender(door, "cam") as other, pytest.raises(StageFailed, match="under way with another video"):
             other.join(StreamInfo(width=32, height=32, pixel_format="gray", time_base=(1, 25)))
     server.stop()
@@ -317,102 +222,22 @@ def test_a_stream_nobody_comes_back_to_is_given_up(address: str) -> None:
     server.stop()
 
 
-# keys
-
-
-def _until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT
-    while not true():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.01)
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> dict[str, KeyPair]:
-    names = ("server", "listed", "unlisted")
-    for name in names:
-        make_keys(name, tmp_path)
-    (tmp_path / "allowed").write_text((tmp_path / "listed.public").read_text())
-    return {name: read_secret(tmp_path / f"{name}.secret") for name in names}
-
-
-def test_only_listed_keys_are_let_in(tmp_path: Path, keys: dict[str, KeyPair]) -> None:
-    allowed = tmp_path / "allowed"
-    server = Server(ServerDoor("tcp://127.0.0.1:*", keys["server"], allowed))
-    listed = ClientDoor(server.url, keys["listed"], keys["server"].public)
-    unlisted = ClientDoor(server.url, keys["unlisted"], keys["server"].public)
-    with StreamSender(unlisted, "cam") as link, pytest.raises(DerainError, match=r"does not know our key.*--allow"):
-        link.join(INFO)
-    for wrong in (ClientDoor(server.url, keys["listed"], keys["unlisted"].public), ClientDoor(server.url, plain=True)):
-        with StreamSender(wrong, "cam") as link, pytest.raises(DerainError, match="breaks off the handshake"):
-            link.join(INFO)
-    assert server.served.joins == 0 and not server.said, "they got nothing through"
-    encoding = Running(lambda: Encode(listed, "cam"))
-    decode(listed, "cam", 10)
+def test_a_wire_cut_at_any_byte_loses_and_doubles_nothing() -> None:
+    server = Server(ServerDoor("tcp://127.0.0.1:*", plain=True))
+    proxy = Proxy(server.url)
+    door = ClientDoor(proxy.url, plain=True)
+    sending = Running(lambda: decode(door, "cam", 120))
+    encoding = Running(lambda: Encode(door, "cam", pause=0.005))
+    rng = np.random.default_rng(1)
+    for _ in range(6):
+        before = server.served.frames + int(rng.integers(3, 12))
+        until(lambda: server.served.frames >= min(before, 120))  # noqa: B023
+        proxy.cut()
     encoded = encoding.outcome()
-    assert isinstance(encoded, Encode)
-    check(encoded.frames, 10)
-    allowed.write_text(allowed.read_text() + (tmp_path / "unlisted.public").read_text())
-    with StreamSender(unlisted, "cam", patience=1) as link, pytest.raises(DerainError, match="no encode stage"):
-        link.join(INFO)  # the list is read again: now it is let in
+    assert isinstance(encoded, Encode) and encoded.done
+    check(encoded.frames, 120)
+    sent = sending.outcome()
+    assert isinstance(sent, StreamSender) and sent.reconnects + encoded.reconnects >= 2
     server.stop()
-
-
-def test_a_message_above_the_limit_cuts_its_sender_off_and_nobody_else(address: str) -> None:
-    server = Server(ServerDoor(address, largest=1 << 20))
-    with zmq.Context() as context:
-        peer = ClientDoor(address).open(context)
-        monitor = peer.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-        peer.send(bytes(2 << 20))
-        assert monitor.poll(int(WAIT * 1000))
-        peer.disable_monitor()
-        peer.close(0)
-    encoding = Running(lambda: Encode(ClientDoor(address), "cam"))
-    decode(ClientDoor(address), "cam", 3)
-    encoding.outcome()
-    with StreamSender(ClientDoor(address, largest=100), "cam") as link, pytest.raises(DerainError, match="above the"):
-        link.send(frame(0))
-    server.stop()
-
-
-def test_keys_are_private_and_never_overwritten(tmp_path: Path) -> None:
-    secret, public = make_keys("hall-3", tmp_path / "keys")
-    assert secret.stat().st_mode & 0o777 == 0o600 and (tmp_path / "keys").stat().st_mode & 0o777 == 0o700
-    assert read_secret(secret).public == read_public(public)
-    assert read_allowed(public) == {read_public(public): "hall-3"}
-    before = secret.read_bytes()
-    with pytest.raises(DerainError, match="exists already"):
-        make_keys("hall-3", tmp_path / "keys")
-    assert secret.read_bytes() == before
-    with pytest.raises(UsageError, match="a key's name"):
-        make_keys("../x", tmp_path)
-    os.chmod(secret, 0o640)
-    with pytest.raises(DerainError, match="others may read this secret key; run chmod 600"):
-        read_secret(secret)
-    with pytest.raises(DerainError, match=r"is a secret key; give the \.public file"):
-        read_public(secret)
-    (tmp_path / "odd").write_text("public nonsense\n")
-    with pytest.raises(DerainError, match="line 1: is no key"):
-        read_allowed(tmp_path / "odd")
-    with pytest.raises(DerainError, match="can't read the secret key"):
-        read_secret(tmp_path / "none")
-
-
-def test_doors_that_would_stand_open_are_refused(tmp_path: Path, keys: dict[str, KeyPair]) -> None:
-    with pytest.raises(UsageError, match="--insecure-plain-tcp"):
-        ServerDoor("tcp://*:5555")
-    with pytest.raises(UsageError, match="--insecure-plain-tcp"):
-        ClientDoor("tcp://there:5555")
-    with pytest.raises(UsageError, match="needs --allow"):
-        ServerDoor("tcp://*:5555", keys["server"])
-    with pytest.raises(UsageError, match="go together"):
-        ClientDoor("tcp://there:5555", keys["listed"])
-    with pytest.raises(UsageError, match=r"tcp://HOST:PORT or ipc://PATH"):
-        ClientDoor("http://there", plain=True)
-    shared = tmp_path / "shared"
-    shared.mkdir()
-    shared.chmod(0o755)
-    with pytest.raises(DerainError, match="others can reach a socket there"):
-        ServerDoor(f"ipc://{shared}/x")
-    with pytest.raises(DerainError, match="no such folder"):
-        ServerDoor(f"ipc://{tmp_path}/none/x")
+    proxy.close()
+    assert server.served.frames == 120, "what was derained once is not derained again"
