@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from types import TracebackType
@@ -22,6 +23,7 @@ from pipeline.errors import DerainError, UsageError
 from pipeline.job import Job, JobResult
 
 _WAIT = 0.2  # seconds
+_START = "start one with: ray start --head"
 _AHEAD = 2
 """Tasks given to Ray for each that can run, so that no node waits for the front."""
 
@@ -40,11 +42,10 @@ class RayRunner:
     Args:
         address: Of the cluster (``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``); ``local`` starts one here.
         retries: How often a task is tried again whose node or worker died.
-        threads: CPUs that a task takes.
     """
 
-    def __init__(self, address: str, *, retries: int = 1, threads: int = 1) -> None:
-        self._address, self._retries, self._threads = address, retries, threads
+    def __init__(self, address: str, *, retries: int = 1) -> None:
+        self._address, self._retries = address, retries
 
     def __enter__(self) -> Self:
         """DerainError where the cluster does not answer."""
@@ -54,14 +55,16 @@ class RayRunner:
         if self._address == "local":  # its processes inherit our environment
             os.environ["PYTHONPATH"] = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
             settings |= {"include_dashboard": False}
+        else:
+            _reachable(self._address)
         try:
             ray.init(address=self._address, **settings)
-        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-            raise DerainError(
-                f"--ray {self._address}: no cluster answers ({' '.join(str(error).split())[:200]}); "
-                "start one with: ray start --head"
-            ) from error
-        self._task = ray.remote(num_cpus=self._threads, max_retries=self._retries)(derain_part)
+        except Exception as error:  # Ray raises many kinds, and bare Exception where its own processes start slowly
+            why = " ".join(str(error).split())[:200]
+            if self._address == "local":
+                raise DerainError(f"--ray local: Ray did not start on this machine ({why}); try again") from error
+            raise DerainError(f"--ray {self._address}: no cluster answers ({why}); {_START}") from error
+        self._task = ray.remote(max_retries=self._retries)(derain_part)
         return self
 
     def __exit__(
@@ -79,19 +82,31 @@ class RayRunner:
                 for task in running:
                     ray.cancel(task, force=True)
                 left = False
-            room = _AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1) // self._threads))
+            room = _AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
             while left and len(running) < room:
                 job = next(jobs, None)
                 if job is None:
                     left = False
                     break
-                running[self._task.remote(msgspec.msgpack.encode(job))] = job
+                task = self._task.options(num_cpus=max(1, job.threads))
+                running[task.remote(msgspec.msgpack.encode(job))] = job
             ended, _ = ray.wait(list(running), timeout=_WAIT) if running else ([], [])
             for task in ended:
                 result = _result(task, running.pop(task), self._retries)
                 watch.done(result)
                 results.append(result)
         return results
+
+
+def _reachable(address: str) -> None:
+    """DerainError at once where nobody listens; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return  # auto
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise DerainError(f"--ray {address}: no cluster answers ({error}); {_START}") from error
 
 
 def _result(task: Any, job: Job, retries: int) -> JobResult:

@@ -76,7 +76,7 @@ def batch(
             destination=file.destination,
             model=model or chosen.model or "stream",
             runtime=runtime or chosen.runtime or "auto",
-            threads=threads or max(1, cores // jobs),
+            threads=threads or (1 if ray is not None else max(1, cores // jobs)),
             partial=partial,
             encode=options,
             restore=restore,
