@@ -16,7 +16,7 @@ class TrainingLog:
     """One run's TensorBoard folder. `report` gets the lines that a person should see."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        self._writer = SummaryWriter(str(folder), purge_step=step)
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1)  # what a killed run wrote after its checkpoint
         self._warned: dict[str, str] = {}
 
     def close(self) -> None:

@@ -115,6 +115,28 @@ def test_a_stream_on_pairs_logs_what_it_sees_and_what_its_neurons_do(pairs: Path
     assert len(rates) == 5 and all(0 <= rate <= 1 for rate in rates)
 
 
+def test_a_killed_run_goes_on_from_its_checkpoint_to_the_same_losses(pairs: Path, tmp_path: Path) -> None:
+    data = {"pairs": [{"path": str(pairs)}], "crop": 32, "window": 2, "windows": 2, "batch": 2, "workers": 2}
+    recipe = {"network": TINY_STREAM, "data": data, "optim": {"steps": 7}, "checkpoint_every": 2}
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "killed").mkdir()
+    whole, killed = (run_file(tmp_path / name, **recipe) for name in ("whole", "killed"))
+    train_here(whole)
+
+    def die(line: str) -> None:
+        raise SystemExit(line)  # after step 5, between two checkpoints: nothing more is written
+
+    with pytest.raises(SystemExit, match="step 5"):
+        train(read_run(killed), report=die)
+    assert checkpoint(killed)["step"] == 4
+    assert "tiny: goes on at step 4 of 7" in train_here(killed)
+    logs = [EventAccumulator(str(run.parent / "runs/tiny/tensorboard")).Reload() for run in (whole, killed)]
+    one, other = ({event.step: event.value for event in log.Scalars("loss")} for log in logs)
+    assert list(one) == [1, 2, 3, 4, 5, 6, 7]
+    assert one == other
+    assert same(checkpoint(whole), checkpoint(killed))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # three times two processes that import PyTorch
 def test_two_processes_train_one_network_and_resume(pairs: Path, tmp_path: Path) -> None:
