@@ -3,7 +3,7 @@
 import { ask, token } from "./service.js";
 
 const SMALL = [64, 36]; // the size at which before and after are compared; small, so that what a codec adds averages out
-const CONNECT = 5000; // milliseconds that WebRTC has to connect
+const CONNECT = 8000; // milliseconds that WebRTC has to connect
 const PATIENCE = 15000; // and for a picture then: a stream may be slow without being gone
 
 export class Picture {

@@ -62,6 +62,10 @@ class Service:
             raise UsageError(
                 f"listen.host {listen.host} is open to the network: set listen.token_file (or DERAIN_TOKEN) first"
             )
+        if config.lease_folder is not None and not os.path.isdir(config.lease_folder):
+            raise DerainError(
+                f"{config.lease_folder}: there is no such folder for leases (lease_folder); make it first"
+            )
         reading = listen.loopback if listen.open_reading is None else listen.open_reading
         self._auth = Auth(token, open_reading=reading)
         self._tracer = Tracer(config.tracing)

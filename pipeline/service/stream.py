@@ -237,11 +237,14 @@ class Stream:
             return not self._stop.is_set()
         while not self._stop.is_set():
             self._set("waiting", "This worker has as many streams as it may.")
-            if self._room():
-                if self._lease.take():
-                    return True
-                holder = self._lease.holder()
-                self._message = f"{holder.host} has it." if holder else "Another worker has it."
+            try:
+                if self._room():
+                    if self._lease.take():
+                        return True
+                    holder = self._lease.holder()
+                    self._message = f"{holder.host} has it." if holder else "Another worker has it."
+            except DerainError as error:  # a shared folder may be away for a while
+                self._message = str(error)
             await self._pause(_LEASE_RETRY)
         return False
 

@@ -393,6 +393,7 @@ class TestStarting:
             ({"listen": {"host": "0.0.0.0"}}, 2, "open to the network"),
             ({"listen": {"host": "198.51.100.7"}}, 2, "open to the network"),
             ({"listen": {"token_file": "/nowhere/token"}}, 1, "openssl rand -hex 32 > /nowhere/token"),
+            ({"lease_folder": "/nowhere/leases"}, 1, "/nowhere/leases: there is no such folder for leases"),
             ({"max_streams": 2}, 2, "max_streams needs lease_folder"),
         ],
     )
@@ -428,6 +429,18 @@ class TestLeases:
                 os.kill(pid, signal.SIGTERM)  # the stand-in does not notice by itself that its parent is gone
                 two.until("a", "running")
                 assert not alive(pid)
+
+    def test_a_folder_that_is_away_for_a_while_is_waited_for(self, tmp_path: Path) -> None:
+        leases = tmp_path / "leases"
+        leases.mkdir()
+        streams = [runs("a", autostart=False)]
+        with RunningService(tmp_path / "one", lease_folder=str(leases), streams=streams) as running:
+            leases.rmdir()
+            running.ask("/api/streams/a/start", "POST")
+            wait_for(lambda: "lease can't be taken" in running.stream("a")["message"], "the reason")
+            assert running.stream("a")["state"] == "waiting"
+            leases.mkdir()
+            running.until("a", "running")
 
     def test_workers_share_what_one_may_not_have_alone(self, tmp_path: Path) -> None:
         leases = tmp_path / "leases"
