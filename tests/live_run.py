@@ -16,7 +16,7 @@ import zmq
 
 from pipeline.live_status import LiveOrder, LiveStatus, unpack_status, write_order
 
-PATIENCE = 90.0
+PATIENCE = 150.0
 """Seconds that a busy test machine may take for something that takes two."""
 
 

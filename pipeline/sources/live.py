@@ -147,7 +147,9 @@ class LiveSource:
         except BaseException:
             self.close()
             raise
-        self.paced = address.paced or self._container.format.name in _PACED or bool(self._container.duration)
+        film = bool(self._container.duration)  # what is live knows no length
+        self.paced = address.paced or self._container.format.name in _PACED or film
+        self._ends = address.ends or film
         self.has_sound = self._sound is not None
 
     @property
@@ -160,10 +162,10 @@ class LiveSource:
         while True:
             with self._losing(opening=False):
                 packet = next(packets, None)
-            if packet is None or (not packet.size and not self._address.ends):
+            if packet is None or (not packet.size and not self._ends):
                 break
             yield from self._decoded(packet)
-        if self._address.ends:
+        if self._ends:
             raise SourceEnded("end", f"{redact(self._source)}: is at its end")
         raise SourceLost("closed", f"{redact(self._source)}: the other side closed the connection")
 

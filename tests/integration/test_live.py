@@ -25,7 +25,7 @@ import pytest
 from tests.live_camera import Camera
 from tests.live_run import PATIENCE, LiveRun, accounted, frames_of, pts_of
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.skipif(sys.platform != "linux", reason="live streams need Linux")]
+pytestmark = [pytest.mark.timeout(400), pytest.mark.skipif(sys.platform != "linux", reason="live streams need Linux")]
 
 
 def rising(times: list[float]) -> bool:
@@ -146,7 +146,7 @@ def test_a_camera_that_goes_on_but_sends_nothing_of_use(tmp_path: Path) -> None:
 
 def test_overload_is_bounded_and_counted(tmp_path: Path) -> None:
     """More frames than any processor derains: the newest wins, ages stay near what one frame takes."""
-    source = "lavfi:testsrc2=size=256x144:rate=200"
+    source = "lavfi:testsrc2=size=256x144:rate=100"
     with LiveRun(tmp_path, source, model="stream", runtime="eager", threads=1) as run:
         run.running()
         began, before = time.monotonic(), run.status.frames_written
@@ -161,7 +161,7 @@ def test_overload_is_bounded_and_counted(tmp_path: Path) -> None:
 
 
 def test_frames_without_time_are_passed_on(tmp_path: Path) -> None:
-    source = "lavfi:testsrc2=size=256x144:rate=200"
+    source = "lavfi:testsrc2=size=256x144:rate=100"
     order = {"model": "stream", "runtime": "eager", "threads": 1, "on_overload": "passthrough"}
     with LiveRun(tmp_path, source, **order) as run:
         run.running()
@@ -322,6 +322,35 @@ def test_mpegts_over_udp(tmp_path: Path) -> None:
             second.running()
             assert (second.status.width, second.status.height) == (96, 64)
             assert accounted(second.stop())
+
+
+def test_hls_over_http_to_its_end(tmp_path: Path) -> None:
+    """A playlist that has an end: its frames come at their pace though a segment comes at once, then the run ends."""
+    from functools import partial
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+    with av.open(str(tmp_path / "cam.m3u8"), "w", format="hls", options={"hls_time": "1", "hls_list_size": "0"}) as out:
+        video: Any = out.add_stream("libx264", rate=25, options={"preset": "ultrafast", "g": "25"})
+        video.width, video.height = 96, 64
+        for _ in range(100):
+            out.mux(video.encode(av.VideoFrame(96, 64, "yuv420p")))
+        out.mux(video.encode(None))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    film = tmp_path / "film.mkv"
+    try:
+        url = f"http://127.0.0.1:{server.server_address[1]}/cam.m3u8"
+        run = derain(url, str(film), "--model", "identity", "--preset", "ultrafast", "--json")
+        said, errors = run.communicate(timeout=PATIENCE)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert run.returncode == 0, errors
+    result = json.loads(said)
+    assert result["frames_in"] == 100
+    assert result["frames_out"] + sum(result["dropped"].values()) == 100
+    assert result["seconds"] > 3.0  # four seconds of film take that long
+    assert frames_of(film) == result["frames_out"] + result["frames_filled"]
 
 
 def test_threads_end() -> None:
