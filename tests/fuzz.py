@@ -1,6 +1,6 @@
 """Corrupted video files, made from whole ones by a seed: `python -m tests.fuzz FOLDER COUNT [SEED]`.
 
-By hand: 300 of them through `derain batch FOLDER OUT --model identity --partial --report r.json`; the suite takes 32.
+By hand: 300 of them through `derain batch FOLDER OUT --model identity --partial --report r.json`; the suite takes 24.
 """
 
 from __future__ import annotations
