@@ -35,7 +35,8 @@ def main(arguments: list[str]) -> None:
 
 def tables(found: Bench) -> str:
     """The Markdown between the markers."""
-    limits, versions = found.limits, ", ".join(f"{name} {number}" for name, number in found.versions.items())
+    limits = max((row.limits for row in found.networks), key=lambda limits: limits.gflops)
+    versions = ", ".join(f"{name} {number}" for name, number in found.versions.items())
     busy = found.load > 0.3 * found.cores
     lines = [
         f"{found.machine}, {found.cores} cores, {found.threads} threads for the network; {found.date}; "

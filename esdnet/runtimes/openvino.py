@@ -76,6 +76,7 @@ class OpenvinoRuntime:
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = threads
         self._compiled: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        self._requests: dict[tuple[Any, ...], Any] = {}
         self._made_from = ""
 
     def initial_state(self, streams: int, height: int, width: int) -> MembraneState:
@@ -116,7 +117,11 @@ class OpenvinoRuntime:
         return self._openvino.Tensor(array if array.flags.writeable else array.copy(), shared_memory=True)
 
     def _request(self, key: tuple[Any, ...], make: Callable[[], tuple[nn.Module, tuple[Tensor, ...]]]) -> Any:
-        return self._compile(key, make).create_infer_request()
+        """The graph's request for `step`, made once: each holds the memory of a step between its layers."""
+        compiled = self._compile(key, make)
+        if key not in self._requests:
+            self._requests[key] = compiled.create_infer_request()
+        return self._requests[key]
 
     def _compile(self, key: tuple[Any, ...], make: Callable[[], tuple[nn.Module, tuple[Tensor, ...]]]) -> Any:
         """The compiled graph called `key`: from memory, from the disk, or made from the module and its frame inputs."""
@@ -132,7 +137,8 @@ class OpenvinoRuntime:
             graph_cache.write(self.name, name, compiled.export_model().getvalue())
         self._compiled[key] = compiled
         while len(self._compiled) > KEPT_SHAPES:
-            self._compiled.popitem(last=False)
+            dropped, _ = self._compiled.popitem(last=False)
+            self._requests.pop(dropped, None)
         return compiled
 
     def _import(self, data: bytes | None) -> Any:

@@ -1,38 +1,58 @@
-"""What the machine can do: matrix multiplication and memory bandwidth, measured with PyTorch's own kernels."""
+"""What the machine can do: matrix multiplication and memory bandwidth, measured with PyTorch's own kernels.
+
+Other work on a machine takes its share of both, now more, now less. So the limits are measured in small portions
+between those of what is compared with them, and both lose alike.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from pipeline.bench.results import Limits
 
-
-def measure_limits(threads: int, seconds: float = 2.0) -> Limits:
-    """The best of the repetitions that fit into `seconds` for each: other work can only slow one down."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with torch.inference_mode():
-            side = 1024
-            a, b, out = (torch.rand(side, side) for _ in range(3))
-            product = _best(lambda: torch.mm(a, b, out=out), seconds)
-            source = torch.rand(48 * 2**20 // 4 * 4)  # 192 MiB: far more than the last cache
-            target = torch.empty_like(source)
-            copy = _best(lambda: target.copy_(source), seconds)
-    finally:
-        torch.set_num_threads(before)
-    return Limits(gflops=2 * side**3 / product / 1e9, bandwidth=2 * source.numel() * 4 / copy / 1e9)
+_SIDE = 768
+_COPIED = 96 * 2**20
+"""Bytes of the copy: more than the last cache of most processors, so that memory is measured."""
 
 
-def _best(work: object, seconds: float) -> float:
-    assert callable(work)
+class LimitMeter:
+    """Measures a portion at each call; `limits` is what all portions together gave."""
+
+    def __init__(self, threads: int) -> None:
+        import torch
+
+        self._threads = threads
+        self._a, self._b, self._out = (torch.rand(_SIDE, _SIDE) for _ in range(3))
+        self._source = torch.rand(_COPIED // 4)
+        self._target = torch.empty_like(self._source)
+        self._portions = 0
+        self._multiplying = self._copying = 0.0
+        self()
+        self._portions, self._multiplying, self._copying = 0, 0.0, 0.0  # the first touched the memory
+
+    def __call__(self) -> None:
+        """One multiplication and one copy."""
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._threads)
+        try:
+            with torch.inference_mode():
+                self._multiplying += _taken(lambda: torch.mm(self._a, self._b, out=self._out))
+                self._copying += _taken(lambda: self._target.copy_(self._source))
+        finally:
+            torch.set_num_threads(before)
+        self._portions += 1
+
+    @property
+    def limits(self) -> Limits:
+        """Average rates over the portions."""
+        gflops = 2 * _SIDE**3 * self._portions / self._multiplying / 1e9
+        return Limits(gflops=gflops, bandwidth=2 * _COPIED * self._portions / self._copying / 1e9)
+
+
+def _taken(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
     work()
-    best, ends = float("inf"), time.perf_counter() + seconds
-    while True:
-        began = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - began)
-        if time.perf_counter() > ends:
-            return best
+    return time.perf_counter() - began

@@ -8,17 +8,20 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.bench.results import Limits, NetworkSpeed
+from pipeline.bench.limits import LimitMeter
+from pipeline.bench.results import NetworkSpeed
 from pipeline.errors import UsageError
 
 MINIMUM = 5
 """Frames measured at least, however slow."""
+BURST = 5
+"""Frames in a row: in the pipeline, too, a frame finds in the cache what the one before left there."""
 
 
 def measure_networks(
-    model: str, width: int, height: int, runtimes: Sequence[str], *, threads: int, seconds: float, limits: Limits
+    model: str, width: int, height: int, runtimes: Sequence[str], *, threads: int, seconds: float
 ) -> list[NetworkSpeed]:
-    """One model at one size on several runtimes in turn, frame by frame, `seconds` for each together.
+    """One model at one size on several runtimes and the limits of the machine in turn, `seconds` for each runtime.
 
     UsageError for a model without membranes; ModelError where a model or runtime cannot be used.
     """
@@ -43,12 +46,17 @@ def measure_networks(
         first[runtime] = time.perf_counter() - began
         derainers[runtime](frames[1])
     times: dict[str, list[float]] = {runtime: [] for runtime in runtimes}
-    ends = time.perf_counter() + seconds * len(runtimes)
-    while time.perf_counter() < ends or min(map(len, times.values())) < MINIMUM:
+    meter = LimitMeter(threads)
+    while min(map(sum, times.values())) < seconds or min(map(len, times.values())) < MINIMUM:
         for runtime, derainer in derainers.items():
-            began = time.perf_counter()
-            derainer(frames[len(times[runtime]) % len(frames)])
-            times[runtime].append(time.perf_counter() - began)
+            for _ in range(BURST):
+                began = time.perf_counter()
+                derainer(frames[len(times[runtime]) % len(frames)])
+                times[runtime].append(time.perf_counter() - began)
+                if sum(times[runtime][-BURST:]) > seconds:
+                    break
+        meter()
+    limits = meter.limits
     speeds = []
     for runtime, taken in times.items():
         fps = len(taken) / sum(taken)
@@ -64,6 +72,7 @@ def measure_networks(
                 p99_ms=float(np.percentile(taken, 99)) * 1e3,
                 gmacs=macs / 1e9,
                 state_mb=cost.state_values_per_pixel * width * height * 4 / 1e6,
+                limits=limits,
                 share_of_gflops=2 * macs * fps / 1e9 / limits.gflops,
                 share_of_bandwidth=moved * fps / 1e9 / limits.bandwidth,
                 roofline_fps=1e9 * min(limits.gflops / (2 * macs), limits.bandwidth / moved),

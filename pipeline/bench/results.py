@@ -6,7 +6,7 @@ import msgspec
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What the machine can do, with as many threads as the network had."""
+    """What the machine could do, with as many threads as the network had, in turn with what is compared to it."""
 
     gflops: float  # float32 matrix multiplication, 10⁹ floating-point operations (2 a multiply-accumulate) a second
     bandwidth: float  # 10⁹ bytes a second, read and written, of a copy larger than the caches
@@ -25,6 +25,7 @@ class NetworkSpeed(msgspec.Struct, frozen=True, kw_only=True):
     p99_ms: float
     gmacs: float  # 10⁹ multiply-accumulates of convolutions, a frame
     state_mb: float  # 10⁶ bytes of membranes that go from frame to frame
+    limits: Limits  # measured in turn with it
     share_of_gflops: float  # of `Limits.gflops`, 0..1
     share_of_bandwidth: float  # the least traffic, layer by layer (`esdnet/traffic.py`), against `Limits.bandwidth`
     roofline_fps: float  # frames a second at which the first of the two limits would be reached
@@ -71,7 +72,6 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         float  # runnable processes beside ours before it began (one-minute average): above 0.3 a core, distrust figures
     )
     versions: dict[str, str]
-    limits: Limits
     networks: list[NetworkSpeed]
     pipelines: list[PipelineSpeed]
     links: list[LinkCost]

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Sequence
 
-from pipeline.bench.limits import measure_limits
 from pipeline.bench.network import measure_networks
 from pipeline.bench.results import Bench
 from pipeline.bench.whole import measure_link, measure_pipeline, measure_start_up
@@ -24,6 +23,7 @@ def measure(
     threads: int = 0,
     seconds: float = 3.0,
     pipeline: bool = True,
+    identity_at: Sequence[tuple[int, int]] = (),
     pipeline_frames: int = 100,
     rounds: int = 2,
 ) -> Bench:
@@ -36,6 +36,7 @@ def measure(
         threads: Of the network; 0: one a core.
         seconds: For each model, size and runtime.
         pipeline: Whether to measure `derain run`, links and start-up too, all at the first size.
+        identity_at: Sizes at which the pipeline is measured without a network too.
         pipeline_frames: Of the clip.
         rounds: How often `derain run` is measured; the best counts.
 
@@ -51,23 +52,18 @@ def measure(
     threads = threads or cores
     networks = []
     try:
-        limits = measure_limits(threads, min(2.0, seconds))
         for model in models:
             for width, height in sizes:
                 networks += measure_networks(
-                    model, width, height, runtimes or _runtimes_here(model), threads=threads, seconds=seconds,
-                    limits=limits,
+                    model, width, height, runtimes or _runtimes_here(model), threads=threads, seconds=seconds
                 )  # fmt: skip
     except ModelError as error:
         raise DerainError(str(error)) from error
     pipelines, links, start_up = [], [], None
     if pipeline:
         width, height = sizes[0]
-        pipelines = [
-            measure_pipeline(
-                width, height, ["identity", *models], frames=pipeline_frames, rounds=rounds, threads=threads
-            )
-        ]
+        asked = [(width, height, ["identity", *models]), *((*size, ["identity"]) for size in identity_at)]
+        pipelines = [measure_pipeline(*each, frames=pipeline_frames, rounds=rounds, threads=threads) for each in asked]
         links = [measure_link(width, height), measure_link(1920, 1080)]
         start_up = measure_start_up(models[0], threads=threads)
     return Bench(
@@ -78,7 +74,6 @@ def measure(
         command=" ".join(["derain", *sys.argv[1:]]),
         load=load,
         versions={name: found for name in SHOWN_VERSIONS if (found := machine._package(name))},
-        limits=limits,
         networks=networks,
         pipelines=pipelines,
         links=links,

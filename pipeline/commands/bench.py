@@ -62,10 +62,10 @@ def _show(found: Bench) -> None:
     from rich.table import Table
 
     console = Console(highlight=False)
-    limits = found.limits
+    best = max((row.limits for row in found.networks), key=lambda limits: limits.gflops)
     console.print(
         f"{found.machine}, {found.cores} cores, {found.threads} threads for the network. Matrix multiplication "
-        f"{limits.gflops:.0f} GFLOP/s, memory {limits.bandwidth:.1f} GB/s."
+        f"{best.gflops:.0f} GFLOP/s, memory {best.bandwidth:.1f} GB/s."
     )
     if found.load > 0.3 * found.cores:
         console.print(f"[yellow]The machine was busy (load {found.load:.1f}): only the ratios mean something.[/]")
