@@ -154,10 +154,7 @@ function detail(stream) {
   const to = stream.destinations.length ? stream.destinations.join(", ") : "this page only";
   $("route").textContent = `${stream.source} → ${stream.model}${stream.runtime ? ` on ${stream.runtime}` : ""} → ${to}`;
   const live = plays(stream.state);
-  $("stage").classList.toggle("dead", stream.state !== "running");
-  $("notice").hidden = stream.state === "running" && stream.preview;
-  $("notice").querySelector("strong").textContent = stream.state === "running" ? "no preview" : label(stream.state);
-  $("notice").querySelector("span").textContent = stream.state === "running" ? "preview is false for this stream" : explain(stream);
+  notice(stream);
   rainMeter(stream, live);
   numbers(stream, live);
   busy(stream, live);
@@ -212,6 +209,20 @@ function numbers(stream, live) {
       return row;
     }),
   );
+}
+
+/** What stands over the picture where there is none, or none that is live. */
+function notice(stream) {
+  const running = stream.state === "running";
+  const [title, text] = !running
+    ? [label(stream.state), explain(stream)]
+    : !stream.preview
+      ? ["no preview", "preview is false for this stream"]
+      : ["", picture.last ? "" : "waiting for the first picture"];
+  $("stage").classList.toggle("dead", !running || !stream.preview || !picture.last);
+  $("notice").hidden = !title && !text;
+  $("notice").querySelector("strong").textContent = title;
+  $("notice").querySelector("span").textContent = text;
 }
 
 const counts = (all) => Object.entries(all).map(([cause, n]) => `${words(cause)} ${n}`).join(", ");

@@ -88,6 +88,7 @@ def test_pictures_change_and_the_slider_parts_before_from_after(
     before = page.evaluate("() => document.getElementById('picture').toDataURL()")
     page.wait_for_function("(before) => document.getElementById('picture').toDataURL() !== before", arg=before)
 
+    page.locator("#notice").wait_for(state="hidden")
     wait_for_luma(page, 0.2, BEFORE)
     wait_for_luma(page, 0.8, AFTER)
     box = page.locator("#stage").bounding_box()
