@@ -52,7 +52,7 @@ def plan(path: str, seconds: float, warmup: int, partial: bool = False) -> list[
         return WHOLE
     starts = [pts[0]]
     for key in sorted(keys):
-        if (key - starts[-1]) * base >= seconds:
+        if float((key - starts[-1]) * base) + 1e-6 >= seconds:
             starts.append(key)
     pieces = []
     for number, (start, end) in enumerate(zip(starts, [*starts[1:], None], strict=True)):

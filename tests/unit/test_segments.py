@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import msgspec
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from pipeline.decode import opened
 from pipeline.errors import DerainError
 from pipeline.in_threads import in_threads
 from pipeline.job import Job
+from pipeline.join import join
+from pipeline.manifest import manifest
 from pipeline.offline import run_job
 from pipeline.plan import plan
 from pipeline.segment_sink import open_segments
@@ -300,6 +303,35 @@ def test_lost_membranes(tmp_path: Path, tiny: str, lost: str) -> None:
     assert resumed == kept - (10 if lost == "the last" else 0)
     assert (one == two) == (lost == "the last")
     assert one[:kept] == two[:kept]
+
+
+def test_parts_that_begin_at_a_cut_are_those_of_an_unbroken_run(tmp_path: Path, tiny: str) -> None:
+    """On several machines too: the warm-up shows the cut, and there the network starts anew anyhow."""
+    rng = np.random.default_rng(0)
+    scene = cv2.resize(rng.integers(0, 256, (6, 8), dtype=np.uint8), (96, 64), interpolation=cv2.INTER_CUBIC)
+    source = tmp_path / "in.mkv"
+    with av.open(str(source), "w") as out:
+        video = out.add_stream("libx264", rate=25, options={"g": "20", "sc_threshold": "0", "bf": "0", "crf": "10"})
+        video.width, video.height, video.pix_fmt = 96, 64, "gray"
+        for number in range(40):
+            luma = np.roll(scene if number < 20 else 255 - scene, number, axis=1)
+            out.mux(video.encode(av.VideoFrame.from_ndarray(luma, "gray")))
+        out.mux(video.encode(None))
+    whole = msgspec.structs.replace(
+        job_for(source, tmp_path / "whole.mkv"), model=tiny, runtime="eager", threads=1, segment=0.0, warmup=8
+    )
+    assert run_job(whole, run=in_threads).resets == {"start": 1, "scene_cut": 1}
+    job = msgspec.structs.replace(whole, destination=str(tmp_path / "parts.mkv"), segment=0.8)
+    work = WorkFolder(job.destination)
+    with opened(job) as frames:
+        work.lock()
+        work.write(manifest(job, frames.info))
+    pieces = plan(job.source, 0.8, job.warmup)
+    assert [piece.frame for piece in pieces] == [0, 20]
+    for piece in reversed(pieces):
+        run_job(msgspec.structs.replace(job, piece=piece, single=True), run=in_threads)
+    join(work, job, "")
+    assert pictures(tmp_path / "parts.mkv") == pictures(tmp_path / "whole.mkv")
 
 
 def test_short_files_have_no_segments(tmp_path: Path) -> None:
