@@ -1,8 +1,5 @@
 """`derain train`: it learns, and a run that was cut off goes on as if nothing had happened."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -12,6 +9,7 @@ import torch
 
 import esdnet
 from esdnet.streaming import StreamNet
+from tests.front_door import derain
 
 RECIPE = """
 name: tiny
@@ -38,13 +36,6 @@ def stills(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def derain_train(recipe: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pipeline.cli", "train", str(recipe), *options]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-
-
 def recipe(tmp_path: Path, stills: Path, every: int = 100) -> Path:
     path = tmp_path / "run.yaml"
     path.write_text(RECIPE.format(folder=tmp_path / "runs", stills=stills, every=every))
@@ -55,7 +46,7 @@ def recipe(tmp_path: Path, stills: Path, every: int = 100) -> Path:
 def whole(tmp_path_factory: pytest.TempPathFactory, stills: Path) -> Path:
     """Folder of a run that nothing interrupted."""
     folder = tmp_path_factory.mktemp("whole")
-    done = derain_train(recipe(folder, stills))
+    done = derain("train", recipe(folder, stills))
     assert done.returncode == 0, done.stderr
     weights = Path(done.stdout.strip())
     assert weights.exists()
@@ -64,9 +55,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory, stills: Path) -> Path:
 
 def test_a_stopped_run_ends_with_the_weights_of_an_unbroken_one(whole: Path, tmp_path: Path, stills: Path) -> None:
     broken = recipe(tmp_path, stills)
-    first = derain_train(broken, "--minutes", "0.0001")  # stops after a step
+    first = derain("train", broken, "--minutes", "0.0001")  # stops after a step
     assert first.returncode == 0, first.stderr
-    second = derain_train(broken)
+    second = derain("train", broken)
     assert "goes on at step" in second.stderr
     state, expected = (torch.load(f / "last.pt", weights_only=True) for f in (tmp_path / "runs/tiny", whole))
     assert state["step"] == expected["step"] == 6
@@ -79,13 +70,13 @@ def test_what_it_leaves_is_a_model(whole: Path) -> None:
 
 
 def test_errors_are_one_line(tmp_path: Path, stills: Path) -> None:
-    missing = derain_train(tmp_path / "none.yaml")
+    missing = derain("train", tmp_path / "none.yaml")
     assert missing.returncode == 1
     assert len(missing.stderr.strip().splitlines()) == 1
     assert "none.yaml" in missing.stderr
     path = recipe(tmp_path, stills)
     path.write_text(path.read_text().replace("dims: [8, 8, 8]", "dims: [8, 8]"))
-    wrong = derain_train(path)
+    wrong = derain("train", path)
     assert wrong.returncode == 1
     assert wrong.stderr.strip().startswith("derain: network: a StreamNet has three dims")
     assert len(wrong.stderr.strip().splitlines()) == 1
