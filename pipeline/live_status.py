@@ -95,6 +95,7 @@ class LiveStatus(msgspec.Struct, kw_only=True):
     reconnects: int = 0
     restarts: dict[str, int] = {}  # stage -> times it died and was replaced
     firing_rate: float | None = None  # share of the neurons that fired, 0..1; None: the runtime can't tell
+    removed: float | None = None  # how much the network takes away: mean share of the range of luma, 0..1
     scale: float = 1.0  # of the picture the network sees (on_overload: downscale)
     queue_bytes: int = 0  # of frames and packets that wait
     busy: dict[str, float] = {}  # stage -> share of the last seconds it worked, 0..1

@@ -13,9 +13,10 @@ from pipeline.frame import StreamInfo
 from pipeline.live.backoff import Backoff
 from pipeline.live.clock import SourceClock
 from pipeline.live.mailbox import Mailbox
+from pipeline.live.pace import LONGEST_WAIT, Pace
 from pipeline.live.sound import SoundSender
 from pipeline.live.stage import LiveStage
-from pipeline.sources.live import LONGEST_WAIT, LiveSource, Pace, SourceEnded, SourceLost, live_address, seconds_of
+from pipeline.sources.live import LiveSource, SourceEnded, SourceLost, live_address, seconds_of
 
 if TYPE_CHECKING:
     from av import AudioFrame, VideoFrame

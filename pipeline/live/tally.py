@@ -130,6 +130,7 @@ class Tally:
             reconnects=self.total("decode", "reconnects"),
             restarts=dict(self.restarts),
             firing_rate=self._gauge("derain", "firing_rate"),
+            removed=self._gauge("derain", "removed"),
             scale=self._gauge("derain", "scale") or 1.0,
             queue_bytes=int(self._gauge("decode", "queue_bytes") or 0),
             busy={name: rates[f"busy {name}"] for name in ("decode", "derain", "encode") if f"busy {name}" in rates},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -25,8 +24,6 @@ _PACED = ("hls", "dash")
 _PROBE = {"analyzeduration": "2000000", "probesize": "1000000"}
 """FFmpeg looks at a stream for up to 5 s before it gives out the first frame; 2 s find sound that starts late."""
 RTSP_SETTLES = 12.0
-LONGEST_WAIT = 10.0
-"""Seconds that a frame may be ahead of its time; more is taken for a jump."""
 HLS_SILENCE = 20.0
 """Seconds without a packet that are usual between two segments of HLS."""
 
@@ -273,30 +270,6 @@ def _reason(error: Exception, opening: bool) -> tuple[str, str]:
     if isinstance(error, ConnectionError | BrokenPipeError):
         return "closed", "the connection broke"
     return ("unreachable", "can't be opened") if opening else ("closed", "can't be read on")
-
-
-class Pace:
-    """Holds frames of a source that hands out a stretch at once until each is due."""
-
-    def __init__(self) -> None:
-        self._start: float | None = None
-        self._first = 0.0
-
-    def wait(self, seconds: float | None, stop: Any) -> None:
-        """Wait until a frame is due.
-
-        Args:
-            seconds: Its timestamp in the source.
-            stop: An event that ends the wait.
-        """
-        if seconds is None:
-            return
-        now = time.monotonic()
-        due = now if self._start is None else self._start + seconds - self._first
-        if self._start is None or not -1.0 < due - now < LONGEST_WAIT:
-            self._start, self._first = now, seconds  # the first one, a jump, or too late to catch up
-        elif due > now:
-            stop.wait(due - now)
 
 
 def seconds_of(frame: VideoFrame | AudioFrame) -> float | None:
