@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 
 import msgspec
 import numpy as np
@@ -16,6 +17,7 @@ from pipeline.live.mailbox import Mailbox
 from pipeline.live.messages import TICKS, StageReport
 from pipeline.live.notice import at, frozen, slate
 from pipeline.live.overload import FRAMES_TO_SHRINK, SECONDS_TO_GROW, Governor, enlarged, shrunk
+from pipeline.live.pace import Pace
 from pipeline.live.sound import LATE, RATE, SoundTrack
 from pipeline.live.tally import Tally
 from pipeline.live_status import AGE_BUCKETS_MS, LiveOrder, pack_status, read_order, unpack_status, write_order
@@ -262,3 +264,21 @@ def test_order_survives_its_way_and_refuses_what_it_does_not_know() -> None:
         read_order(b'{"id":"a","source":"b","colour":"red"}')
     with pytest.raises(DerainError, match="on_loss"):
         read_order(b'{"id":"a","source":"b","on_loss":"cry"}')
+
+
+def test_pace_holds_a_burst_until_each_is_due() -> None:
+    pace, stop = Pace(), threading.Event()
+    began = time.monotonic()
+    for seconds in (7.0, 7.1, 7.2, 7.3):
+        pace.wait(seconds, stop)
+    assert time.monotonic() - began >= 0.29
+
+
+def test_pace_does_not_wait_for_a_jump_nor_when_told_to_stop() -> None:
+    pace, stop = Pace(), threading.Event()
+    began = time.monotonic()
+    pace.wait(0.0, stop)
+    pace.wait(5000.0, stop)
+    stop.set()
+    pace.wait(5009.0, stop)
+    assert time.monotonic() - began < 5.0
