@@ -32,10 +32,13 @@ def frame(index: int) -> Frame:
 class Server:
     """A derain stage in a thread, that can be taken away and put back at the same address."""
 
-    def __init__(self, door: ServerDoor, **settings: object) -> None:
+    def __init__(self, door: ServerDoor, model: str = "identity", **settings: object) -> None:
         self.said: list[str] = []
         self._server = DerainServer(
-            door, Batcher(Job(source="", destination="", model="identity")), say=self.said.append, **settings
+            door,
+            Batcher(Job(source="", destination="", model=model, runtime="auto" if model == "identity" else "eager")),
+            say=self.said.append,
+            **settings,
         )
         self.url = self._server.url
         self.served = self._server.served

@@ -83,6 +83,23 @@ def test_a_restarted_derain_stage_loses_and_doubles_nothing(address: str, scheme
     server.stop()
 
 
+def test_membranes_lost_with_their_derain_stage_are_a_reset_with_that_reason(address: str) -> None:
+    server, door = Server(ServerDoor(address), "stream-nano"), ClientDoor(address)
+    sending = Running(lambda: decode(door, "cam", 16))
+    encoding = Running(lambda: Encode(door, "cam", pause=0.1))
+    until(lambda: server.served.frames >= 6)
+    server.stop()
+    server = Server(ServerDoor(address), "stream-nano")
+    encoded = encoding.outcome()
+    sending.outcome()
+    server.stop()
+    assert isinstance(encoded, Encode)
+    assert [f.header.index for f in encoded.frames] == list(range(16))
+    resets = [f.header.reset for f in encoded.frames if f.header.reset not in ("", "scene_cut")]
+    assert resets == ["start", "restart"]
+    assert server.served.resets["restart"] == 1
+
+
 def test_a_restarted_decode_stage_goes_on_where_it_was(address: str) -> None:
     server, door = Server(ServerDoor(address)), ClientDoor(address)
     encoding = Running(lambda: Encode(door, "cam"))
