@@ -11,8 +11,8 @@ from pipeline.errors import DerainError, UsageError
 STILL_STEPS = 3
 """How often a picture is shown to a streaming network, which then sees a clip that stands still.
 
-Measured on Rain100L (PSNR on Y; 20 pictures `stream-nano`, 12 `stream`): 26.35 dB after one step, 26.41, 26.43 and 26.43
-after two, three and four; 27.13, 27.20, 27.22 and 27.07. More steps bring nothing."""
+Measured on Rain100L (PSNR on Y; 20 pictures `stream-nano`, 12 `stream`): 26.35 dB after one step, 26.41, 26.43, 26.43
+after two, three, four; 27.13, 27.20, 27.22, 27.07. More steps bring nothing."""
 
 
 class RestoreOptions(msgspec.Struct, frozen=True, kw_only=True):
