@@ -86,6 +86,9 @@ class Stream:
             raise OutOfStep(f"{frame.pixels.nbytes} bytes of pixels with {frame.header}")
         if self.arrived - self.written >= FRAMES_IN_FLIGHT:
             raise OutOfStep(f"more than the {FRAMES_IN_FLIGHT} frames that may be on their way")
+        held = self.unwritten_bytes + sum(waiting.pixels.nbytes for waiting in self.queue)
+        if held and held + frame.pixels.nbytes > 2 * BYTES_IN_FLIGHT:  # twice: a restarted sender does not know of all
+            raise OutOfStep(f"more than the {BYTES_IN_FLIGHT >> 20} MiB that may be on their way")
         self.queue.append(frame)
         self.arrived += 1
 
