@@ -188,6 +188,38 @@ def test_any_stage_may_die(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("film*")] == ["film.mkv"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["decode", "encode"])
+def test_a_stage_that_hangs_is_replaced(tmp_path: Path, stage: str) -> None:
+    """SIGSTOP: it is there, and silent. The front kills it and starts another."""
+    film = tmp_path / "film.mkv"
+    with Camera() as camera, LiveRun(tmp_path, camera.url, [str(film)]) as run:
+        run.running()
+        os.kill(run.stage(stage), signal.SIGSTOP)
+        run.wait(lambda status: status.restarts.get(stage) == 1)
+        run.wait(lambda status: status.state == "running")
+        run.more()
+        run.stop()
+    assert rising(pts_of(film))
+
+
+def test_many_connections_leave_nothing_behind(tmp_path: Path) -> None:
+    """Cut off again and again: no file or thread more than after the first times."""
+    with Camera() as camera, LiveRun(tmp_path, camera.url) as run:
+        run.running()
+        held: list[tuple[int, int]] = []
+        for times in range(1, 13):
+            camera.cut()
+            run.wait(lambda status, times=times: status.reconnects == times and status.state == "running")
+            process = Path(f"/proc/{run.stage('decode')}")
+            held.append((len(list((process / "fd").iterdir())), len(list((process / "task").iterdir()))))
+        status = run.stop()
+    assert accounted(status)
+    assert status.reconnects == 12
+    assert max(files for files, _ in held[6:]) <= max(files for files, _ in held[:6])
+    assert max(threads for _, threads in held[6:]) <= max(threads for _, threads in held[:6])
+
+
 def test_an_output_may_die(tmp_path: Path) -> None:
     """What it had written stays playable, and the recording goes on in a second file."""
     first, second = tmp_path / "film.mkv", tmp_path / "film-2.mkv"
