@@ -91,6 +91,9 @@ def _kept(work: WorkFolder, job: Job, restart: bool) -> list[Foot]:
                 f"put that back, or pass --restart to begin anew (its segments are in {work.path})"
             )
         feet = work.feet()
+        if not feet:  # the first is gone
+            work.remove()
+            return []
         if job.model != IDENTITY and feet and not feet[-1].last:
             feet = feet[: last_kept(work, len(feet))]
         return feet

@@ -20,6 +20,7 @@ from pipeline.join import join
 from pipeline.manifest import manifest
 from pipeline.offline import run_job
 from pipeline.plan import plan
+from pipeline.restore_options import RestoreOptions
 from pipeline.segment_sink import open_segments
 from pipeline.segment_source import marked, part_of
 from pipeline.segmenting import Segmenting
@@ -193,6 +194,25 @@ def test_what_has_changed_is_never_mixed(tmp_path: Path, change: object, says: s
     assert "--restart" in str(told.value)
     assert WorkFolder(job.destination).numbers() == [0, 1]
     assert not os.path.exists(job.destination)
+
+
+def test_a_changed_mask_is_never_mixed(tmp_path: Path) -> None:
+    mask = tmp_path / "mask.png"
+    cv2.imwrite(str(mask), np.zeros((48, 64), np.uint8))
+    job = job_for(make_clip(tmp_path / "in.mp4", frames=40), tmp_path / "out.mkv")
+    job = msgspec.structs.replace(job, restore=RestoreOptions(region=str(mask)))
+    with pytest.raises(CutOff):
+        carry_out(job, 25)
+    cv2.imwrite(str(mask), np.full((48, 64), 255, np.uint8))
+    with pytest.raises(DerainError, match="region"):
+        run_job(job, run=in_threads)
+
+
+def test_a_lost_first_segment_is_a_new_beginning(tmp_path: Path) -> None:
+    job = interrupted(tmp_path)
+    os.unlink(WorkFolder(job.destination).segment(0))
+    result = run_job(job, run=in_threads)
+    assert (result.resumed, result.frames_out) == (0, 40)
 
 
 def test_restart_begins_anew(tmp_path: Path) -> None:
