@@ -1,10 +1,12 @@
 // The page: a wall of all streams, or one of them large beside a rail of the others. What is shown is what the service
 // said last; when it says nothing, the page says so and shows no stream as alive.
+import { askForToken, setUpChanges } from "./changes.js";
 import { Chart, legend } from "./charts.js";
+import { busy, entry, nothing, numbers } from "./figures.js";
 import { Picture } from "./picture.js";
 import { Rain } from "./rain.js";
-import { ask, forget, listen, token, unlock } from "./service.js";
-import { bytes, duration, explain, label, number, plays, shownState, sum, tone, words } from "./states.js";
+import { ask, listen, token } from "./service.js";
+import { explain, label, number, plays, shownState, sum, tone, words } from "./states.js";
 
 const $ = (id) => document.getElementById(id);
 const cards = new Map(); // id -> card
@@ -156,8 +158,8 @@ function detail(stream) {
   const live = plays(stream.state);
   notice(stream);
   rainMeter(stream, live);
-  numbers(stream, live);
-  busy(stream, live);
+  numbers($("numbers"), stream, live, snapshot.now);
+  busy($("busy"), stream, live);
   for (const button of $("actions").children) {
     const { action } = button.dataset;
     const down = ["stopped", "failed"].includes(stream.state);
@@ -181,36 +183,6 @@ function rainMeter(stream, live) {
   $("rain-note").textContent = `How much brightness the network takes out of this picture, of 255. ${firing}`;
 }
 
-function numbers(stream, live) {
-  const rows = [
-    ["Frames a second", live ? `${number(stream.fps_in)} → ${number(stream.fps_out)}` : "–", ""],
-    ["Age p50 / p99", live && stream.age_ms ? `${number(stream.age_ms.p50, 0)} / ${number(stream.age_ms.p99, 0)} ms` : "–", ""],
-    ["Dropped", sum(stream.dropped).toString(), counts(stream.dropped)],
-    ["Resets", sum(stream.resets).toString(), counts(stream.resets)],
-    ["Reconnects", stream.reconnects.toString(), ""],
-    ["Restarts", stream.restarts.toString(), ""],
-    ["Neurons firing", live && stream.firing_rate !== null ? `${number(100 * stream.firing_rate)} %` : "–", ""],
-    ["Waiting in queues", live ? bytes(stream.queue_bytes) : "–", ""],
-    ["In this state for", duration(Math.max(0, snapshot.now - stream.since)), ""],
-  ];
-  $("numbers").replaceChildren(
-    ...rows.map(([name, value, extra]) => {
-      const row = document.createElement("div");
-      const term = document.createElement("dt");
-      const figure = document.createElement("dd");
-      term.textContent = name;
-      figure.textContent = value;
-      if (extra) {
-        const small = document.createElement("small");
-        small.textContent = ` ${extra}`;
-        figure.append(small);
-      }
-      row.append(term, figure);
-      return row;
-    }),
-  );
-}
-
 /** What stands over the picture where there is none, or none that is live. */
 function notice(stream) {
   const running = stream.state === "running";
@@ -223,37 +195,6 @@ function notice(stream) {
   $("notice").hidden = !title && !text;
   $("notice").querySelector("strong").textContent = title;
   $("notice").querySelector("span").textContent = text;
-}
-
-const counts = (all) => Object.entries(all).map(([cause, n]) => `${words(cause)} ${n}`).join(", ");
-
-function busy(stream, live) {
-  const stages = Object.entries(stream.busy);
-  if (!live || !stages.length) {
-    $("busy").replaceChildren(nothing("Nothing is at work."));
-    return;
-  }
-  $("busy").replaceChildren(
-    ...stages.map(([stage, share]) => {
-      const row = document.createElement("label");
-      const track = document.createElement("span");
-      const bar = document.createElement("i");
-      const value = document.createElement("b");
-      track.className = "track";
-      bar.style.width = `${Math.min(100, 100 * share)}%`;
-      track.append(bar);
-      value.textContent = `${Math.round(100 * share)} %`;
-      row.append(stage, track, value);
-      return row;
-    }),
-  );
-}
-
-function nothing(text) {
-  const item = document.createElement("p");
-  item.className = "nothing";
-  item.textContent = text;
-  return item;
 }
 
 // ---- the past of the large stream
@@ -310,22 +251,6 @@ function take(news, log) {
   }
 }
 
-function entry(one) {
-  const item = document.createElement("li");
-  const at = document.createElement("time");
-  const kind = document.createElement("span");
-  const text = document.createElement("span");
-  at.textContent = new Date(one.at * 1000).toLocaleTimeString([], { hour12: false });
-  at.title = new Date(one.at * 1000).toLocaleString();
-  kind.className = "kind";
-  kind.textContent = one.kind;
-  kind.dataset.tone = { died: "bad", failed: "bad", lost: "warn", dead: "bad", reset: "warn", back: "good", running: "good" }[one.kind] ?? "";
-  text.className = "text";
-  text.textContent = one.text;
-  item.append(at, kind, text);
-  return item;
-}
-
 // ---- which stream is large: the address says it
 
 function choose() {
@@ -342,79 +267,7 @@ function choose() {
   render();
 }
 
-// ---- changing things
-
-function askForToken() {
-  $("token-wrong").hidden = true;
-  $("token").value = "";
-  $("token-dialog").showModal();
-}
-
-async function change(work, wrong) {
-  try {
-    await work();
-    return true;
-  } catch (error) {
-    if (error.status === 401 || error.status === 403) {
-      forget();
-      askForToken();
-    }
-    if (wrong) {
-      wrong.textContent = error.message;
-      wrong.hidden = false;
-    } else banner(error.message);
-    return false;
-  }
-}
-
-$("unlock").addEventListener("click", () => {
-  if (token()) {
-    forget();
-    render();
-  } else askForToken();
-});
-
-$("token-dialog").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  if (await change(() => unlock($("token").value.trim()), $("token-wrong"))) {
-    $("token-dialog").close();
-    relisten();
-    render();
-  } else $("token-wrong").hidden = false;
-});
-
-$("add").addEventListener("click", () => {
-  if (!token()) return askForToken();
-  $("add-wrong").hidden = true;
-  $("add-dialog").showModal();
-});
-
-$("add-dialog").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const stream = { id: $("add-id").value, source: $("add-source").value };
-  if ($("add-destination").value) stream.destinations = [$("add-destination").value];
-  if ($("add-model").value) stream.model = $("add-model").value;
-  if (await change(() => ask("POST", "api/streams", stream), $("add-wrong"))) {
-    event.target.closest("dialog").close();
-    event.target.reset();
-    location.hash = `#/${stream.id}`;
-  }
-});
-
-for (const button of document.querySelectorAll("[data-close]")) {
-  button.addEventListener("click", () => button.closest("dialog").close());
-}
-
-$("actions").addEventListener("click", async (event) => {
-  const action = event.target.dataset?.action;
-  if (!action || !chosen) return;
-  if (!token()) return askForToken();
-  const id = chosen;
-  const done = await change(() =>
-    action === "remove" ? ask("DELETE", `api/streams/${id}`) : ask("POST", `api/streams/${id}/${action}`),
-  );
-  if (done && action === "remove") location.hash = "#/";
-});
+// ---- light and dark
 
 $("theme").addEventListener("click", () => {
   const dark = document.documentElement.dataset.theme
@@ -430,6 +283,7 @@ function setTheme(theme) {
   dropChart.draw();
 }
 
+setUpChanges({ chosen: () => chosen, tell: banner, render, relisten });
 setTheme(localStorage.getItem("derain-theme") ?? "");
 addEventListener("hashchange", choose);
 choose();
