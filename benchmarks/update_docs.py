@@ -51,9 +51,9 @@ def tables(found: Bench) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row.model} | {row.width}×{row.height} | {row.runtime} | {row.fps:.1f} | {row.p50_ms:.1f} "
+        f"| {row.model} | {row.width}×{row.height} | {row.runtime} | {row.fps:.3g} | {row.p50_ms:.1f} "
         f"| {row.p99_ms:.1f} | {row.gmacs:.2f} | {row.state_mb:.1f} | {row.share_of_gflops:.0%} "
-        f"| {row.share_of_bandwidth:.0%} | {row.roofline_fps:.0f} |"
+        f"| {row.share_of_bandwidth:.0%} | {row.roofline_fps:.3g} |"
         for row in found.networks
     ]
     lines += [

@@ -58,6 +58,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _show(found: Bench) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
@@ -69,12 +70,24 @@ def _show(found: Bench) -> None:
     )
     if found.load > 0.3 * found.cores:
         console.print(f"[yellow]The machine was busy (load {found.load:.1f}): only the ratios mean something.[/]")
-    table = Table("model", "size", "runtime", "fps", "ms p50", "p99", "of matmul", "of memory", "roofline fps")
+    table = Table(
+        "model",
+        "size",
+        "runtime",
+        "fps",
+        "ms p50",
+        "p99",
+        "of matmul",
+        "of memory",
+        "roof",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for row in found.networks:
         table.add_row(
-            Path(row.model).name, f"{row.width}x{row.height}", row.runtime, f"{row.fps:.1f}", f"{row.p50_ms:.1f}",
+            Path(row.model).name, f"{row.width}x{row.height}", row.runtime, f"{row.fps:.3g}", f"{row.p50_ms:.1f}",
             f"{row.p99_ms:.1f}", f"{row.share_of_gflops:.0%}", f"{row.share_of_bandwidth:.0%}",
-            f"{row.roofline_fps:.0f}",
+            f"{row.roofline_fps:.3g}",
         )  # fmt: skip
     console.print(table)
     for pipe in found.pipelines:
