@@ -108,7 +108,7 @@ def info_of(width: int, height: int, **changes: int) -> StreamInfo:
 def test_a_bound_is_kept_by_the_plan(size: tuple[int, int]) -> None:
     whole = plan_memory(info_of(*size), MODEL, "eager", 0)
     assert whole.tile is None
-    bound = whole.megabytes // 3
+    bound = whole.megabytes // 2
     plan = plan_memory(info_of(*size), MODEL, "eager", bound)
     assert plan.tiles > 1
     assert plan.megabytes <= bound
