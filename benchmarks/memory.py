@@ -29,10 +29,10 @@ def main(model: str, width: int, height: int, runtime: str = "eager") -> None:
     state = derainer.state
     held = sum(tensor.numel() * tensor.element_size() for tensor in state.tensors()) if state else 0
     pixels = width * height
-    print(
-        f"{model} on {derainer.runtime}, {width}x{height}: {before / 1e6:.0f} MB before, {peak() / 1e6:.0f} MB at most: "
-        f"{(peak() - before) / pixels:.0f} bytes a pixel, {held / pixels:.0f} of them state"
+    told = (
+        f"{model} on {derainer.runtime}, {width}x{height}: {before / 1e6:.0f} MB before, {peak() / 1e6:.0f} MB at most"
     )
+    print(f"{told}: {(peak() - before) / pixels:.0f} bytes a pixel, {held / pixels:.0f} of them state")
 
 
 if __name__ == "__main__":
