@@ -16,76 +16,16 @@ from pipeline.decode import opened
 from pipeline.errors import DerainError
 from pipeline.in_threads import in_threads
 from pipeline.job import Job
-from pipeline.join import join
-from pipeline.manifest import manifest
 from pipeline.offline import run_job
 from pipeline.plan import plan
 from pipeline.restore_options import RestoreOptions
 from pipeline.segment_sink import open_segments
-from pipeline.segment_source import marked, part_of
+from pipeline.segment_source import part_of
 from pipeline.segmenting import Segmenting
 from pipeline.segments import WorkFolder
 from pipeline.sinks.options import EncodeOptions
-from pipeline.supervisor import Interrupted
 from tests.clips import B_FRAMES, Sound, make_clip
-
-LOSSLESS = EncodeOptions(codec="ffv1")
-REORDERED = EncodeOptions(codec="libx264", preset="veryfast")
-
-
-class CutOff(Exception):
-    """The power has failed."""
-
-
-def job_for(source: Path, destination: Path, encode: EncodeOptions = LOSSLESS) -> Job:
-    return Job(source=str(source), destination=str(destination), model="identity", segment=0.4, warmup=4, encode=encode)
-
-
-def carry_out(job: Job, frames: int | None = None, resets: tuple[int, ...] = ()) -> list[str]:
-    """Decode and write without a network; with `frames` the power fails after so many. What the sink warned of."""
-    piece = None
-    if feet := WorkFolder(job.destination).feet():
-        piece = feet[-1].next
-    job = msgspec.structs.replace(job, piece=piece)
-    with opened(job) as source:
-        sink = open_segments(job, source.info, job.source)
-        assert sink is not None
-        segments = Segmenting(job, source.info)
-        for count, frame in enumerate(marked(part_of(source, job) if piece else source)):
-            if frame.header.index in resets:
-                frame.header = msgspec.structs.replace(frame.header, reset="scene_cut")
-            if count == frames:
-                sink.abort()
-                raise CutOff
-            sink.write(segments(frame))
-        sink.close()
-    return sink.warnings
-
-
-def carry_out_in_bits(job: Job, every: int) -> None:
-    """Fail again and again, each time a little later, until it is done."""
-    for tries in range(1, 100):
-        try:
-            carry_out(job, every * tries)
-        except CutOff:
-            continue
-        return
-    raise AssertionError("never done")
-
-
-def pictures(path: Path) -> list[tuple[Fraction, bytes]]:
-    with av.open(str(path)) as held:
-        return [(Fraction(f.pts * f.time_base), f.to_ndarray().tobytes()) for f in held.decode(video=0)]
-
-
-def packets(path: Path) -> list[tuple[Fraction, Fraction | None, bytes]]:
-    with av.open(str(path)) as held:
-        return [
-            (Fraction(p.pts * p.time_base), None if p.dts is None else Fraction(p.dts * p.time_base), bytes(p))
-            for p in held.demux(video=0)
-            if p.size
-        ]
-
+from tests.segmented import LOSSLESS, REORDERED, CutOff, carry_out, carry_out_in_bits, job_for, packets, pictures
 
 VARIABLE = [0, 40, 41, 90, 300, 333, 420, 460, 500, 777, *range(800, 1600, 33), 2500, 2540, 2580]
 SOURCES = {
@@ -264,94 +204,6 @@ def test_only_joining_was_left(tmp_path: Path) -> None:
     assert (result.frames_out, result.resumed) == (40, 40)
     assert pictures(tmp_path / "out.mkv") == pictures(source)
     assert sorted(os.listdir(tmp_path)) == ["in.mp4", "out.mkv"]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
-    import torch
-
-    from esdnet.checkpoint import save
-    from esdnet.streaming import StreamConfig, StreamNet
-
-    torch.manual_seed(0)
-    network = StreamNet(StreamConfig(dims=(8, 8, 8), encoder_blocks=(0, 0, 1), decoder_blocks=(0, 1)))
-    torch.nn.init.normal_(network.head.weight, std=0.05)
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save(network, path, {})
-    return str(path)
-
-
-def network_job(tmp_path: Path, tiny: str, name: str) -> Job:
-    source = tmp_path / "in.mp4"
-    if not source.exists():
-        make_clip(source, frames=40, options=B_FRAMES | {"g": "12"})
-    job = job_for(source, tmp_path / name)
-    return msgspec.structs.replace(job, model=tiny, runtime="eager", threads=1)
-
-
-def interrupt(job: Job, segments: int) -> None:
-    with pytest.raises(Interrupted, match="are kept in"):
-        run_job(job, stop=lambda: len(WorkFolder(job.destination).numbers()) >= segments, run=in_threads)
-
-
-def test_membranes_go_on_bit_for_bit(tmp_path: Path, tiny: str) -> None:
-    whole, bits = network_job(tmp_path, tiny, "whole.mkv"), network_job(tmp_path, tiny, "bits.mkv")
-    run_job(whole, run=in_threads)
-    for segments in (1, 2):
-        interrupt(bits, segments)
-    result = run_job(bits, run=in_threads)
-    assert result.resumed >= 20
-    assert result.frames_in == result.frames_out == 40
-    assert pictures(Path(bits.destination)) == pictures(Path(whole.destination))
-
-
-@pytest.mark.parametrize("lost", ["the last", "all"])
-def test_lost_membranes(tmp_path: Path, tiny: str, lost: str) -> None:
-    """As after a power loss. An earlier segment is gone on from bit for bit; where none can be, it is warmed up."""
-    whole, bits = network_job(tmp_path, tiny, "whole.mkv"), network_job(tmp_path, tiny, "bits.mkv")
-    run_job(whole, run=in_threads)
-    interrupt(bits, 3)
-    work = WorkFolder(bits.destination)
-    kept = work.feet()[-1].next.frame
-    membranes = sorted(Path(work.path).glob("*.membranes"))
-    assert len(membranes) >= 3
-    for path in membranes if lost == "all" else membranes[work.numbers()[-1] :]:
-        path.write_bytes(path.read_bytes()[:-7])
-    resumed = run_job(bits, run=in_threads).resumed
-    one, two = pictures(Path(bits.destination)), pictures(Path(whole.destination))
-    assert [pts for pts, _ in one] == [pts for pts, _ in two]
-    assert resumed == kept - (10 if lost == "the last" else 0)
-    assert (one == two) == (lost == "the last")
-    assert one[:kept] == two[:kept]
-
-
-def test_parts_that_begin_at_a_cut_are_those_of_an_unbroken_run(tmp_path: Path, tiny: str) -> None:
-    """On several machines too: the warm-up shows the cut, and there the network starts anew anyhow."""
-    rng = np.random.default_rng(0)
-    scene = cv2.resize(rng.integers(0, 256, (6, 8), dtype=np.uint8), (96, 64), interpolation=cv2.INTER_CUBIC)
-    source = tmp_path / "in.mkv"
-    with av.open(str(source), "w") as out:
-        video = out.add_stream("libx264", rate=25, options={"g": "20", "sc_threshold": "0", "bf": "0", "crf": "10"})
-        video.width, video.height, video.pix_fmt = 96, 64, "gray"
-        for number in range(40):
-            luma = np.roll(scene if number < 20 else 255 - scene, number, axis=1)
-            out.mux(video.encode(av.VideoFrame.from_ndarray(luma, "gray")))
-        out.mux(video.encode(None))
-    whole = msgspec.structs.replace(
-        job_for(source, tmp_path / "whole.mkv"), model=tiny, runtime="eager", threads=1, segment=0.0, warmup=8
-    )
-    assert run_job(whole, run=in_threads).resets == {"start": 1, "scene_cut": 1}
-    job = msgspec.structs.replace(whole, destination=str(tmp_path / "parts.mkv"), segment=0.8)
-    work = WorkFolder(job.destination)
-    with opened(job) as frames:
-        work.lock()
-        work.write(manifest(job, frames.info))
-    pieces = plan(job.source, 0.8, job.warmup)
-    assert [piece.frame for piece in pieces] == [0, 20]
-    for piece in reversed(pieces):
-        run_job(msgspec.structs.replace(job, piece=piece, single=True), run=in_threads)
-    join(work, job, "")
-    assert pictures(tmp_path / "parts.mkv") == pictures(tmp_path / "whole.mkv")
 
 
 def test_short_files_have_no_segments(tmp_path: Path) -> None:
