@@ -13,7 +13,7 @@ from pipeline.frame import Frame, FrameHeader, StreamInfo, fraction, frame_bytes
 from pipeline.job import IDENTITY
 from pipeline.live.links import Downstream, Upstream
 from pipeline.live.notice import at
-from pipeline.live.overload import Governor, enlarged, shrunk
+from pipeline.live.overload import SCALES, Governor, enlarged, shrunk
 from pipeline.live.reader import QUEUE
 from pipeline.live.stage import LiveStage
 from pipeline.preview_feed import PreviewFeed
@@ -61,7 +61,7 @@ class _Work:
     def __init__(self, stage: LiveStage) -> None:
         order = stage.order
         self._stage, self._order = stage, order
-        self._networks: list[Derainer] = []
+        self._networks: dict[tuple[int, float], Derainer] = {}  # by field and scale: each is ready for its size
         self._seen = 0
         self._measure_at = 0.0
         self._free_at = 0.0  # when the network was done with its last frame
@@ -74,7 +74,7 @@ class _Work:
         self._interval = 1 / _USUAL_RATE
         stage.texts["runtime"] = "none"
         if order.model != IDENTITY:
-            self._network(0)
+            self._network(0, 1.0)
             self._probe = self._made_probe()
 
     def prepare(self, info: StreamInfo) -> None:
@@ -88,8 +88,10 @@ class _Work:
             self._size = size
             pixels = np.full(frame_bytes(info.pixel_format, info.width, info.height), 128, np.uint8)
             header = FrameHeader(index=0, pts=0, width=info.width, height=info.height, pixel_format=info.pixel_format)
-            self._run(self._networks[0], Frame(header, pixels))
-            self._networks[0].reset()
+            for scale in SCALES if self._order.on_overload == "downscale" else SCALES[:1]:
+                network = self._network(0, scale)
+                self._run(network, shrunk(Frame(header, pixels), scale))
+                network.reset()
 
     def derained(self, info: StreamInfo, frame: Frame) -> Frame:
         """The frame as it goes on, with the same header."""
@@ -126,7 +128,7 @@ class _Work:
         dry = []
         for number, view in enumerate(views):
             small = shrunk(view, scale)
-            out = self._run(self._network(number), small)
+            out = self._run(self._network(number, scale), small)
             dry.append(enlarged(view, small, out) if scale < 1 else out)
         took = time.monotonic() - began
         self._stage.gauges["network_seconds"] = took
@@ -149,7 +151,7 @@ class _Work:
         self._stage.gauges["removed"] = float(change.mean()) / 255
 
     def _forget(self, reason: str) -> None:
-        for network in self._networks:
+        for network in self._networks.values():
             network.reset()
         self._stage.count(f"reset_{reason}")
         self._stage.resets.append((time.time(), reason))
@@ -169,18 +171,16 @@ class _Work:
         except ModelError:  # a picture network: it has no rate from frame to frame, and none is reported
             return None
 
-    def _network(self, number: int) -> Derainer:
+    def _network(self, number: int, scale: float) -> Derainer:
         from esdnet import Derainer
         from esdnet.errors import ModelError
 
-        order = self._order
-        while len(self._networks) <= number:
+        order, key = self._order, (number, scale)
+        if key not in self._networks:
+            threads = order.threads or len(os.sched_getaffinity(0))
             try:
-                network = Derainer(
-                    order.model, runtime=order.runtime, threads=order.threads or len(os.sched_getaffinity(0))
-                )
+                self._networks[key] = Derainer(order.model, runtime=order.runtime, threads=threads)
             except ModelError as error:
                 raise DerainError(str(error)) from error
-            self._networks.append(network)
-            self._stage.texts["runtime"] = network.runtime
-        return self._networks[number]
+            self._stage.texts["runtime"] = self._networks[key].runtime
+        return self._networks[key]
