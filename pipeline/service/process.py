@@ -97,9 +97,27 @@ class StreamProcess:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
-    async def wait(self) -> int:
-        """Wait for its end; the exit code, negative where a signal ended it."""
-        return await self._process.wait()
+    async def until_end(self, asked: asyncio.Event, patience: Callable[[], float]) -> tuple[int, bool]:
+        """Wait for its end, which may be asked for.
+
+        Args:
+            asked: Set where it is to drain and end.
+            patience: Seconds that it has for that, before it is killed.
+
+        Returns:
+            Its exit code, negative where a signal ended it, and whether it ended without being killed by us.
+        """
+        ended = asyncio.create_task(self._process.wait())
+        wanted = asyncio.create_task(asked.wait())
+        await asyncio.wait({ended, wanted}, return_when=asyncio.FIRST_COMPLETED)
+        wanted.cancel()
+        if not ended.done():
+            self.terminate()
+            await asyncio.wait({ended}, timeout=patience())
+        drained = ended.done()
+        if not drained:
+            self.kill()
+        return await ended, drained
 
     async def clear(self) -> None:
         """After its end: let nobody of its group live on."""

@@ -261,7 +261,9 @@ class Stream:
         with self._tracer.span("stream", {"stream": self.config.id, "launch": self._launches}) as span:
             try:
                 self._process = process = await StreamProcess.launch(order, self._print, lease, self._command)
-                code = await self._until_end(process)
+                code, drained = await process.until_end(self._stop, lambda: self.drain_seconds)
+                if not drained:
+                    self.past.note("killed", f"it had not drained after {self.drain_seconds:g} s")
                 self._died = time.monotonic()
                 if code not in (0, 2) and not self._stop.is_set():
                     self._next_start = self._died
@@ -279,20 +281,6 @@ class Stream:
             span.set_attribute("cause", redact(cause))
         self.past.process_ended()
         return code, cause
-
-    async def _until_end(self, process: StreamProcess) -> int:
-        """Wait for the end of the process, which may be asked for."""
-        ended = asyncio.create_task(process.wait())
-        asked = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({ended, asked}, return_when=asyncio.FIRST_COMPLETED)
-        asked.cancel()
-        if not ended.done():
-            process.terminate()
-            await asyncio.wait({ended}, timeout=self.drain_seconds)
-        if not ended.done():
-            self.past.note("killed", f"it had not drained after {self.drain_seconds:g} s")
-            process.kill()
-        return await ended
 
     async def _bury(self, code: int, cause: str) -> bool:
         """A process has ended by itself: wait and say True to start another, False to leave it."""
