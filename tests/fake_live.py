@@ -43,6 +43,7 @@ def _frame(luma: int, number: int) -> Frame:
 
 
 def main() -> int:
+    parent = os.getppid()
     order = read_order(sys.stdin.buffer.read())
     address = urlsplit(order.source)
     kind, wishes = address.netloc, {key: values[0] for key, values in parse_qs(address.query).items()}
@@ -63,7 +64,7 @@ def main() -> int:
     info = StreamInfo(width=WIDTH, height=HEIGHT, pixel_format="yuv420p", time_base=(1, 25), color_range=1)
     began = told = time.monotonic()
     number = 0
-    while not stop:
+    while not stop and os.getppid() == parent:
         time.sleep(0.04)
         number += 1
         now = time.monotonic()
