@@ -52,15 +52,14 @@ class StreamConfig:
     dims: tuple[int, int, int] = (24, 48, 96)  # channels at half, quarter and eighth size
     encoder_blocks: tuple[int, int, int] = (1, 1, 2)
     decoder_blocks: tuple[int, int] = (1, 1)  # at quarter, at half size
-    spike_levels: int = 4  # D, spikes a step at most
-    threshold: float = 1.0  # of every neuron before it learns its own, in standard deviations of its current
+    spike_levels: int = 8  # D, spikes a step at most
+    threshold: float = 0.5  # of every neuron before it learns its own, in standard deviations of its current
     carried_levels: tuple[int, ...] = (2, 3)  # 1 half, 2 quarter, 3 eighth size
-    attention: bool = True  # channel attention after each block
+    attention: bool = False  # channel attention after each block
     align: bool = True  # move the past along the motion before it is used
     carry_picture: bool = True  # read-out neurons keep their potential
-    contrast: bool = False  # compressed local and temporal contrast beside the picture at the stem
-    trust: bool = False  # forget where the past does not fit, whatever the network would do
-    gated: bool = False  # the rain layer has a mask of its own beside the leak; else 1 − leak is that mask
+    contrast: bool = True  # compressed local and temporal contrast beside the picture at the stem
+    trust: bool = True  # forget where the past does not fit, whatever the network would do
 
     def __post_init__(self) -> None:
         for name in ("dims", "encoder_blocks", "decoder_blocks", "carried_levels"):
@@ -79,7 +78,7 @@ class _SpikeConv(nn.Module):
                  gain: float = 1.0) -> None:  # fmt: skip
         super().__init__()
         self.lif = IntegerLIF(cin, levels=config.spike_levels, carried=level in config.carried_levels,
-                              threshold=config.threshold)  # fmt: skip
+                              threshold=config.threshold, leak=0.05)  # fmt: skip
         self.conv = nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False)
         self.norm = nn.BatchNorm2d(cout, momentum=0.02)
         nn.init.constant_(self.norm.weight, gain)
@@ -157,19 +156,26 @@ class StreamNet(nn.Module):
         self.up3 = _SpikeConv(d3, d2, config, 3, kernel=1)
         self.up2 = _SpikeConv(d2, d1, config, 2, kernel=1)
         self.decoder2, self.decoder1 = blocks(config.decoder_blocks[0], d2, 2), blocks(config.decoder_blocks[1], d1, 1)
-        self.head = nn.Conv2d(d1, 2 * CHANNELS + (2 if config.gated else 0), 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
-        with torch.no_grad():
-            nn.init.normal_(self.head.weight[:CHANNELS], std=1e-3)
-            self.head.bias[CHANNELS:] = -3.0  # type: ignore[index]  # trust the present until taught otherwise
-            if config.gated:
-                self.head.bias[CHANNELS : 2 * CHANNELS] = 3.0  # type: ignore[index]
+        self.head = nn.Conv2d(d1, 2 * CHANNELS + 2, 3, padding=1)
+        self._begin()
         self._names: dict[nn.Module, str] = {
             module: name
             for name, module in self.named_modules()
             if isinstance(module, _SpikeConv) and module.lif.carried
         }
+
+    @torch.no_grad()
+    def _begin(self) -> None:
+        """Start as a network of single pictures that changes nothing: the past is ignored until it is taught, so single
+        frames can be learnt first and nothing of that is lost when sequences begin (docs/experiments.md)."""
+        self.stem.weight[:, CHANNELS : 2 * CHANNELS + 1] = 0.0  # difference from the past, its age
+        self.stem.weight[:, 2 * CHANNELS + 5 :] = 0.0  # contrast of the difference
+        nn.init.zeros_(self.head.weight)
+        nn.init.normal_(self.head.weight[:CHANNELS], std=1e-3)
+        assert self.head.bias is not None
+        self.head.bias[:CHANNELS] = 0.0  # rain
+        self.head.bias[CHANNELS : 2 * CHANNELS] = 3.0  # its mask
+        self.head.bias[2 * CHANNELS :] = -2.0  # leak
 
     def initial_state(self, streams: int, height: int, width: int, *, device: torch.device | str | None = None,
                       dtype: torch.dtype | None = None) -> MembraneState:  # fmt: skip
@@ -232,12 +238,9 @@ class StreamNet(nn.Module):
     def _read_out(self, frame: Tensor, drive: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
         """Input current and leak of the read-out neurons, both (N, 6, H/2, W/2), from the head's output.
 
-        Gated, the rain layer is masked (most pixels are dry in most rain), and one leak serves the four luma phases of
+        The rain layer has a mask (most pixels are dry in most rain), and one leak serves the four luma phases of
         a pixel, another its chroma: whether the past fits is a property of the place. Without a past the leak is 0.
         """
-        if not self.config.gated:
-            rain, leak = drive.chunk(2, dim=1)
-            return frame - rain, torch.sigmoid(leak)
         rain, mask, leak = drive[:, :CHANNELS], drive[:, CHANNELS : 2 * CHANNELS], drive[:, 2 * CHANNELS :]
         luma_leak, chroma_leak = (torch.sigmoid(leak) * (age > 0)).chunk(2, dim=1)
         shared = torch.cat([luma_leak.expand(-1, 4, -1, -1), chroma_leak.expand(-1, 2, -1, -1)], dim=1)

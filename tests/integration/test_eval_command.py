@@ -43,7 +43,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights that visibly change the picture and carry something from frame to frame."""
     torch.manual_seed(0)
     net = StreamNet(StreamConfig(dims=(8, 8, 8), encoder_blocks=(0, 1, 1), decoder_blocks=(0, 0)))
-    torch.nn.init.normal_(net.head.weight, std=0.1)
+    torch.nn.init.normal_(net.head.weight, std=0.003)
+    torch.nn.init.kaiming_uniform_(net.stem.weight)
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
     checkpoint.save(net, path)
     return path

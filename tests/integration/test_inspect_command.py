@@ -23,7 +23,7 @@ from tests.front_door import derain
 def stream(tmp_path: Path) -> Path:
     torch.manual_seed(1)
     network = StreamNet(StreamConfig(dims=(4, 4, 4), encoder_blocks=(0, 1, 1), decoder_blocks=(0, 0), contrast=True))
-    torch.nn.init.normal_(network.head.weight, std=0.1)
+    torch.nn.init.normal_(network.head.weight, std=0.003)
     checkpoint.save(network, tmp_path / "stream.safetensors")
     return tmp_path / "stream.safetensors"
 

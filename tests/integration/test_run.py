@@ -58,7 +58,8 @@ def _belongs(process: psutil.Process, tmp_path: Path) -> bool:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     network = StreamNet(StreamConfig(dims=(8, 8, 8), encoder_blocks=(0, 0, 1), decoder_blocks=(0, 1)))
-    torch.nn.init.normal_(network.head.weight, std=0.02)
+    torch.nn.init.normal_(network.head.weight, std=0.003)
+    torch.nn.init.kaiming_uniform_(network.stem.weight)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save(network, path, {})
     return path

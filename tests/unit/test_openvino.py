@@ -34,7 +34,8 @@ def network() -> StreamNet:
     """Small, firing, with something to remove, and without the motion search, which takes the compiler longest."""
     torch.manual_seed(0)
     net = StreamNet(StreamConfig(dims=(8, 8, 16), encoder_blocks=(0, 1, 1), decoder_blocks=(0, 0), align=False))
-    torch.nn.init.normal_(net.head.weight, std=0.01)
+    torch.nn.init.normal_(net.head.weight, std=0.003)
+    torch.nn.init.kaiming_uniform_(net.stem.weight)
     return net.eval()
 
 

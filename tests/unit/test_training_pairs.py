@@ -121,7 +121,8 @@ def test_what_is_no_data_for_patches_is_said(pictures: Path) -> None:
 def test_only_convolutions_run_in_16_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     network = StreamNet(StreamConfig(dims=(4, 4, 4), encoder_blocks=(0, 0, 1), decoder_blocks=(0, 0))).train()
-    torch.nn.init.normal_(network.head.weight, std=0.1)
+    torch.nn.init.normal_(network.head.weight, std=0.003)
+    torch.nn.init.kaiming_uniform_(network.stem.weight)
     frame = torch.rand(2, 6, 16, 16)
     exact, _ = network.step(frame, network.initial_state(2, 16, 16))
     cpu = torch.device("cpu")
