@@ -1,4 +1,4 @@
-"""How many frames of warm-up bring the membranes back: PSNR between a run that began K frames before and an unbroken one.
+"""How many frames of warm-up bring the membranes back: PSNR of a run that began K frames before to an unbroken one.
 
     python benchmarks/warm_up.py --model stream rainy1.mp4 rainy2.mp4 …
 

@@ -129,7 +129,8 @@ class _Run:
         potential = self._state[name] if name else None
         if potential is not None and self._trust is not None:
             scale = self._trust.shape[-1] // potential.shape[-1]
-            potential = potential * (F.avg_pool2d(self._trust, scale) if scale > 1 else self._trust)
+            trust = F.avg_pool2d(self._trust, scale) if scale > 1 else self._trust
+            potential = potential * trust.to(potential.dtype)
         result: tuple[Tensor, Tensor] = unit(x, potential)
         if name:
             self.potentials[name] = result[1]

@@ -41,7 +41,7 @@ def cuts(lumas: list[Luma], pixel_format: str = "yuv420p") -> list[int]:
 
 def rainy(picture: Luma, frames: int, seed: int) -> list[Luma]:
     """A downpour of long, wide, bright streaks; other ones in each frame."""
-    settings = RainSettings(intensity=0.8, length=40, width=1.6, opacity=0.4, exposure=0.5, scale=0.5)
+    settings = RainSettings(intensity=0.8, length=40, width=1.6, opacity=0.4, exposure=0.5, taper=0, scale=0.5)
     rain = RainScene(settings, *picture.shape, np.random.default_rng(seed))
     return [picture * (1 - alpha) + alpha * 235 for alpha in (rain.next() for _ in range(frames))]
 
