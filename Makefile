@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PY := .venv/bin/python
 READY := .venv/.ready
-CONFIG ?= configs/stream-nano.yaml
+CONFIG ?= configs/stream-nano-frames.yaml configs/stream-nano.yaml
 MINUTES ?= 30
 TRT := .venv-tensorrt/bin/python
 TRT_READY := .venv-tensorrt/.ready
@@ -60,8 +60,8 @@ bench: $(READY) ## measure this machine (4 minutes; let nothing else run) and re
 soak: $(READY) ## run a live stream for MINUTES=30 with outages: memory, files, threads and age must not grow
 	@$(PY) benchmarks/soak.py --minutes "$(MINUTES)"
 
-train: $(READY) ## train a network (CONFIG=configs/NAME.yaml; a stopped run goes on)
-	@$(PY) -m pipeline train "$(CONFIG)"
+train: $(READY) ## train a network (CONFIG=configs/NAME.yaml, several in turn; a stopped run goes on)
+	@for config in $(CONFIG); do $(PY) -m pipeline train "$$config" || exit; done
 
 clean: ## remove what the targets made, but .venv and runs/
 	@rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache *.egg-info
