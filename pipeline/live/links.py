@@ -131,7 +131,7 @@ class Upstream:
             receiver = Receiver(self._url, bind=False, stage=self._stage, peer=self._peer, stop=self._stop)
             self._receiver = receiver
             try:
-                info = receiver.accept()
+                info = receiver.accept(after_another=True)
                 prepare(info)
                 for frame in receiver.frames(self._in_flight):
                     yield info, frame
