@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -49,6 +49,12 @@ class DataConfig(_Section):
     )
     forget: float = Field(0.2, ge=0, le=1, description="chance that a stream's membranes are reset before a frame")
     cuts: float = Field(0.05, ge=0, le=1, description="share of episodes with a cut that nobody announces")
+
+    @model_validator(mode="after")
+    def _singles_fit(self) -> Self:
+        if self.singles > self.batch:
+            raise ValueError(f"singles: {self.singles} of a batch of {self.batch} streams; take fewer")
+        return self
 
 
 class OptimConfig(_Section):

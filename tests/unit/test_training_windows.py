@@ -80,6 +80,7 @@ def test_an_episode_of_one_frame_needs_no_cut(stills: Path) -> None:
     [
         ("name: a\ndata: {crop: 33}", "data.crop"),
         ("name: a\ndata: {}\nspeed: 3", "speed"),
+        ("name: a\ndata: {batch: 2, singles: 3}", "singles: 3 of a batch of 2"),
         ("name: [", "not YAML"),
         ("data: {}", "name"),
     ],
