@@ -1,4 +1,4 @@
-"""One stage as a process: `python -m pipeline.stage decode`, told what to do on standard input.
+"""One stage as a process: forked from the front, or `python -m pipeline.stage decode` with its order on standard input.
 
 The front (`pipeline.supervisor`) starts three of these. A stage reports to it over a socket of its own, ends when it is
 asked to (SIGTERM), leaves Ctrl-C and a closed terminal to the front, and does not outlive it: a stage whose front was
@@ -115,11 +115,14 @@ def _die_with_parent(stage: Stage) -> None:
 
 
 def main() -> int:
-    """Carry out one stage. Whatever goes wrong is told to the front; nothing is printed."""
+    """Carry out the stage that the command line names."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    name = sys.argv[1]
-    order = msgspec.json.decode(sys.stdin.buffer.read(), type=StageOrder)
+    return carry_out(sys.argv[1], msgspec.json.decode(sys.stdin.buffer.read(), type=StageOrder))
+
+
+def carry_out(name: str, order: StageOrder) -> int:
+    """Be one stage. Whatever goes wrong is told to the front; nothing is printed. Returns the exit code."""
     stage = Stage(name, order)
 
     def on_term(_number: int, _frame: FrameType | None) -> None:
@@ -138,8 +141,17 @@ def main() -> int:
         return 1
     finally:
         zmq.Context.instance().destroy(linger=LINGER_MS)  # or the last words would be lost with the process
-        if stage.orphaned():
+        if stage.orphaned() or _is_ending(order.parent):
             remove(order.folder)
+
+
+def _is_ending(process: int) -> bool:
+    """Whether its first thread has ended and others have not yet: it is told of then, but is still our parent."""
+    try:
+        with open(f"/proc/{process}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except OSError:
+        return False
 
 
 if __name__ == "__main__":

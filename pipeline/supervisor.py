@@ -13,15 +13,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import IO
 
 import msgspec
 import zmq
 
 from pipeline.errors import DerainError, UsageError
+from pipeline.forked import Forked, may_fork
 from pipeline.job import Job, JobResult, StageTimes
 from pipeline.private_folder import private_folder
 from pipeline.sinks.temporary import sweep
-from pipeline.stage import NAMES, StageOrder
+from pipeline.stage import NAMES, StageOrder, carry_out
 from pipeline.wire import Failure, Message, Progress, Ready, Report, unpack
 
 POLL_MS = 50
@@ -46,20 +50,21 @@ class Supervisor:
         self._reports: dict[str, Report] = {}
         self._failures: list[Failure] = []
         self._runtime: str | None = None
-        self._stages: dict[str, subprocess.Popen[bytes]] = {}
+        self._stages: dict[str, subprocess.Popen[bytes] | Forked] = {}
         self._ended: dict[str, float] = {}
         self._folder = ""
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> JobResult:
         """Carry the job out. Raises DerainError with the cause where it fails, Interrupted when `stop` says so."""
         began = time.monotonic()
-        with private_folder() as folder, zmq.Context() as context, context.socket(zmq.PULL) as front:
+        with private_folder() as folder:
             self._folder = folder
-            front.linger = 0
-            front.bind(f"ipc://{folder}/front")
             try:
-                self._start(folder)
-                self._wait(front, stop)
+                self._start(folder)  # before there is a context: its threads would rule out forking
+                with zmq.Context() as context, context.socket(zmq.PULL) as front:
+                    front.linger = 0
+                    front.bind(f"ipc://{folder}/front")
+                    self._wait(front, stop)
             finally:
                 self._end()
                 sweep(self._job.destination)
@@ -70,6 +75,10 @@ class Supervisor:
     def _start(self, folder: str) -> None:
         first, second = f"ipc://{folder}/decoded", f"ipc://{folder}/derained"
         ends = {"decode": ("", first), "derain": (first, second), "encode": (second, "")}
+        forks = may_fork()
+        if forks:
+            _import_ahead()
+            forks = may_fork()
         for name in NAMES:
             upstream, downstream = ends[name]
             order = StageOrder(
@@ -81,20 +90,12 @@ class Supervisor:
                 downstream=downstream,
             )
             with open(self._log(name), "wb") as log:
-                stage = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "pipeline.stage", name],  # -P: no module of the user's folder
-                    stdin=subprocess.PIPE,
-                    stdout=log,
-                    stderr=None if _debugging() else log,
-                    env=child_environment(),
-                )
-            self._stages[name] = stage
-            assert stage.stdin is not None
-            try:
-                stage.stdin.write(msgspec.json.encode(order))
-                stage.stdin.close()
-            except BrokenPipeError:
-                pass  # it died at once; `_look` says so
+                if forks:
+                    title = ["-m", "pipeline.stage", name]
+                    work = partial(carry_out, name, order)
+                    self._stages[name] = Forked(work, title, log.fileno(), quiet=not _debugging())
+                else:
+                    self._stages[name] = _spawned(name, order, log)
 
     def _wait(self, front: zmq.Socket[bytes], stop: Callable[[], bool]) -> None:
         complained: float | None = None
@@ -130,20 +131,17 @@ class Supervisor:
     def _look(self, front: zmq.Socket[bytes]) -> None:
         """Notice a stage that ended without a word."""
         for name, stage in self._stages.items():
-            if stage.poll() is None or name in self._reports:
+            code = stage.poll()
+            if code is None or name in self._reports:
                 continue
-            if stage.returncode < 0:
+            if code < 0:
                 self._hear(front)  # its last words may just have come
             elif time.monotonic() - self._ended.setdefault(name, time.monotonic()) < GRACE:
                 continue  # who ended by itself has said why, and that will arrive
             if name in self._reports or any(f.stage == name for f in self._failures):
                 continue
-            how = (
-                f"was killed by {signal.Signals(-stage.returncode).name}"
-                if stage.returncode < 0
-                else f"ended with code {stage.returncode}"
-            )
-            why = "; the machine may be out of memory" if stage.returncode == -signal.SIGKILL else ""
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+            why = "; the machine may be out of memory" if code == -signal.SIGKILL else ""
             said = f" ({last})" if (last := self._last_line(name)) else ""
             self._failures.append(Failure(name, "failed", f"the {name} stage {how}{why}: nothing was written{said}"))
 
@@ -168,7 +166,40 @@ class Supervisor:
                 stage.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 stage.kill()
-                stage.wait()
+                stage.wait(GRACE)
+
+
+def _import_ahead() -> None:
+    """Import once what every stage needs. OpenBLAS, which numpy brings, would start a thread a core."""
+    known = os.environ.get("OPENBLAS_NUM_THREADS")
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    try:
+        for name in ("numpy", "av", *(f"pipeline.{stage}" for stage in NAMES)):
+            import_module(name)
+    finally:
+        if known is None:
+            del os.environ["OPENBLAS_NUM_THREADS"]
+        else:
+            os.environ["OPENBLAS_NUM_THREADS"] = known
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see `child_environment`
+
+
+def _spawned(name: str, order: StageOrder, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A stage in an interpreter of its own, where this process can't be forked."""
+    stage = subprocess.Popen(
+        [sys.executable, "-P", "-m", "pipeline.stage", name],  # -P: no module of the user's folder
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=None if _debugging() else log,
+        env=child_environment(),
+    )
+    assert stage.stdin is not None
+    try:
+        stage.stdin.write(msgspec.json.encode(order))
+        stage.stdin.close()
+    except BrokenPipeError:
+        pass  # it died at once; `_look` says so
+    return stage
 
 
 def result_of(job: Job, reports: dict[str, Report], runtime: str | None, seconds: float) -> JobResult:
