@@ -44,9 +44,10 @@ def integer_spikes(drive: Tensor, levels: int) -> Tensor:
 class IntegerLIF(nn.Module):
     """One step of integer LIF neurons, leak and threshold learnt a channel.
 
-    ``forward(current, potential)`` takes (N, C, H, W) and the potential of the same shape, or None for a neuron whose
-    membrane is not carried; it returns (spikes, new potential or None). Leak β = σ(leak_logit) in 0..1; threshold
-    θ = exp(log_threshold) > 0.
+    ``forward(current, potential, trust)`` takes (N, C, H, W), the potential of the same shape, or None for a neuron
+    whose membrane is not carried, and how much of the potential is kept at a place, (N, 1, H, W) in 0..1, None for all
+    of it; it returns (spikes, new potential or None). Leak β = σ(leak_logit) in 0..1; threshold θ = exp(log_threshold)
+    > 0.
     """
 
     is_spiking = True
@@ -61,9 +62,13 @@ class IntegerLIF(nn.Module):
         if carried:
             self.leak_logit = nn.Parameter(torch.logit(torch.full((1, channels, 1, 1), leak)))
 
-    def forward(self, current: Tensor, potential: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, current: Tensor, potential: Tensor | None, trust: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         charge = current
         if self.carried and potential is not None:
+            if trust is not None:
+                potential = potential * trust.to(potential.dtype)
             charge = torch.addcmul(current, torch.sigmoid(self.leak_logit), potential)
         spikes = integer_spikes(charge * torch.exp(-self.log_threshold), self.levels)
         if not self.carried:

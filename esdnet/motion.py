@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from esdnet.box import box
+
 
 class SearchLevel(NamedTuple):
     """One size of the search, finest last. Sizes are of the half-size picture that the network works on; each scale is
@@ -32,20 +34,17 @@ STAY_BIAS = 0.002  # cost (luma 0..1) added a pixel of displacement: noise and r
 TEMPERATURE = 0.004  # of the soft arg-min, luma 0..1
 
 
-def box(cost: Tensor, window: int) -> Tensor:
-    """Means over windows of `window` × `window`, an odd number; at the borders over what there is."""
-    cost = F.avg_pool2d(cost, (window, 1), 1, (window // 2, 0), count_include_pad=False)
-    return F.avg_pool2d(cost, (1, window), 1, (0, window // 2), count_include_pad=False)
-
-
 def _search(past: Tensor, present: Tensor, level: SearchLevel) -> Tensor:
-    """Displacement (N, 2, H, W) into `past` that explains `present` best, both (N, 1, H, W)."""
+    """Displacement (N, H, W, 2) into `past` that explains `present` best, both (N, 1, H, W)."""
     radius, side = level.radius, 2 * level.radius + 1
-    padded = F.pad(past, (radius, radius, radius, radius), mode="replicate")
+    pair = torch.cat([past, present], dim=1) if radius == 1 else past
     # One convolution whose kernels hold a single 1 each gives all the shifted pictures: exact, and a few steps of a
-    # compiled graph where slices would be hundreds.
-    shifts = torch.eye(side * side, device=past.device, dtype=past.dtype).view(side * side, 1, side, side)
-    cost = (F.conv2d(padded, shifts) - present).abs()
+    # compiled graph where slices would be hundreds. Small kernels take the present off as well.
+    kernels = torch.eye(side * side, device=past.device, dtype=past.dtype).view(side * side, 1, side, side)
+    if radius == 1:
+        kernels = torch.cat([kernels, -kernels[side * side // 2].expand_as(kernels)], dim=1)
+    shifted = F.conv2d(F.pad(pair, (radius, radius, radius, radius), mode="replicate"), kernels)
+    cost = (shifted if radius == 1 else shifted - present).abs()
     if level.block > 1:
         cost = F.avg_pool2d(cost, level.block, level.block)
     cost = box(cost, level.window)
@@ -54,36 +53,41 @@ def _search(past: Tensor, present: Tensor, level: SearchLevel) -> Tensor:
     cost = cost + STAY_BIAS * offsets.abs().amax(0).view(1, -1, 1, 1)
     share = torch.softmax(cost * (-1.0 / TEMPERATURE), dim=1)
     displacement = F.conv2d(share, offsets.view(2, -1, 1, 1))
-    return _grown(displacement, level.block)
+    return _grown(displacement.permute(0, 2, 3, 1), level.block)
 
 
 def _grown(flow: Tensor, factor: int) -> Tensor:
-    """`flow` (N, 2, H, W) at `factor` times the size, bilinear, borders repeated; its values stay as they are.
+    """`flow` (N, H, W, 2) at `factor` times the size, bilinear, borders repeated; its values stay as they are.
 
     Twice is written as a small convolution to the four phases: interpolating two channels takes compiled runtimes on a
     CPU two to four times as long.
     """
+    if factor == 1:
+        return flow
     if factor != 2:
-        return flow if factor == 1 else F.interpolate(flow, scale_factor=float(factor), mode="bilinear")
-    channels = flow.shape[1]
+        grown = F.interpolate(flow.permute(0, 3, 1, 2), scale_factor=float(factor), mode="bilinear")
+        return grown.permute(0, 2, 3, 1)
+    streams, height, width, _ = flow.shape
     taps = torch.arange(3, device=flow.device, dtype=flow.dtype) - 1.0
     places = torch.arange(2, device=flow.device, dtype=flow.dtype) * 0.5 - 0.25
     line = torch.relu(1.0 - (taps.view(1, 3) - places.view(2, 1)).abs())  # (phase, tap): ¼ ¾ 0 and 0 ¾ ¼
-    kernel = (line.view(2, 1, 3, 1) * line.view(1, 2, 1, 3)).view(1, 4, 1, 3, 3)
-    own = torch.eye(channels, device=flow.device, dtype=flow.dtype).view(channels, 1, channels, 1, 1)
-    weight = (own * kernel).view(4 * channels, channels, 3, 3)
-    return F.pixel_shuffle(F.conv2d(F.pad(flow, (1, 1, 1, 1), mode="replicate"), weight), 2)
+    kernel = (line.view(2, 1, 3, 1) * line.view(1, 2, 1, 3)).view(4, 1, 1, 3, 3)
+    own = torch.eye(2, device=flow.device, dtype=flow.dtype).view(1, 2, 2, 1, 1)
+    weight = (kernel * own).view(8, 2, 3, 3)  # to (row, column, x or y)
+    phases = F.conv2d(F.pad(flow.permute(0, 3, 1, 2), (1, 1, 1, 1), mode="replicate"), weight).permute(0, 2, 3, 1)
+    rows = phases.reshape(streams, height, width, 2, 4).permute(0, 1, 3, 2, 4)
+    return rows.reshape(streams, 2 * height, 2 * width, 2)
 
 
 def warp(picture: Tensor, flow: Tensor) -> Tensor:
-    """`picture` (N, C, H, W) sampled (bilinear, borders repeated) at each pixel + `flow` (N, 2, H, W), x then y."""
+    """`picture` (N, C, H, W) sampled (bilinear, borders repeated) at each pixel + `flow` (N, H, W, 2), x then y."""
     height, width = picture.shape[-2:]
     xs = torch.arange(width, device=flow.device, dtype=flow.dtype).view(1, 1, width) + 0.5
     ys = torch.arange(height, device=flow.device, dtype=flow.dtype).view(1, height, 1) + 0.5
     places = torch.stack([xs.expand(1, height, width), ys.expand(1, height, width)], dim=-1)  # (1, H, W, 2): a constant
     pair = torch.arange(2, device=flow.device, dtype=flow.dtype)
     scale = 2.0 / width + (2.0 / height - 2.0 / width) * pair  # pixels → −1..1, x then y
-    grid = (flow.permute(0, 2, 3, 1) + places) * scale - 1.0
+    grid = (flow + places) * scale - 1.0
     return F.grid_sample(picture, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
@@ -91,7 +95,7 @@ def warp(picture: Tensor, flow: Tensor) -> Tensor:
 def estimate_motion(past: Tensor, present: Tensor, levels: tuple[SearchLevel, ...] = LEVELS) -> Tensor:
     """Motion of the half-size luma `past` → `present`, both (N, 1, H, W) in 0..1, H and W multiples of 4.
 
-    Returns the flow (N, 2, H, W) in pixels, x then y, to be added to a pixel's place to find where it was.
+    Returns the flow (N, H, W, 2) in pixels, x then y, to be added to a pixel's place to find where it was.
     """
     flow: Tensor | None = None
     before = 1

@@ -29,9 +29,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from esdnet.box import box_plane
 from esdnet.errors import ModelError
 from esdnet.integer_lif import IntegerLIF
-from esdnet.motion import box, estimate_motion, warp
+from esdnet.motion import estimate_motion, warp
 from esdnet.planes import CHANNELS, luma
 from esdnet.state import MembraneState
 
@@ -43,6 +44,11 @@ _MISFIT = (0.015, 0.03)  # luma 0..1: below it the past fits, above it does not
 _MISFIT_WINDOW = 9  # half-size pixels
 _BRIGHTER = 0.25  # rain makes the present brighter than the past; a past that does not fit, darker as often
 _AGE_STEP = 0.5  # the age of the memory goes 0, 0.5, 0.75 … → 1
+
+
+def _tanh(x: Tensor) -> Tensor:
+    """tanh to within 2·10⁻⁷, written as a sigmoid: OpenVINO's own tanh looks up tables and takes six times as long."""
+    return 2.0 * torch.sigmoid(2.0 * x) - 1.0
 
 
 @dataclass(frozen=True)
@@ -77,14 +83,15 @@ class _SpikeConv(nn.Module):
     def __init__(self, cin: int, cout: int, config: StreamConfig, level: int, *, kernel: int = 3, stride: int = 1,
                  gain: float = 1.0) -> None:  # fmt: skip
         super().__init__()
+        self.scale = 2 ** (level - 1)
         self.lif = IntegerLIF(cin, levels=config.spike_levels, carried=level in config.carried_levels,
                               threshold=config.threshold, leak=0.05)  # fmt: skip
         self.conv = nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False)
         self.norm = nn.BatchNorm2d(cout, momentum=0.02)
         nn.init.constant_(self.norm.weight, gain)
 
-    def forward(self, x: Tensor, potential: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        spikes, potential = self.lif(x, potential)
+    def forward(self, x: Tensor, potential: Tensor | None, trust: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        spikes, potential = self.lif(x, potential, trust)
         current: Tensor = self.norm(self.conv(spikes))
         return current, potential
 
@@ -121,20 +128,22 @@ class _Run:
     """One step's walk through the membranes: hands each spiking unit its potential and gathers the new ones."""
 
     def __init__(self, state: MembraneState, names: dict[nn.Module, str], trust: Tensor | None) -> None:
-        self._state, self._names, self._trust = state, names, trust
+        self._state, self._names = state, names
+        self._trusts = {} if trust is None else {1: trust}  # scale → trust at that size, each made once
         self.potentials: dict[str, Tensor] = {}
 
-    def __call__(self, unit: nn.Module, x: Tensor) -> Tensor:
+    def __call__(self, unit: _SpikeConv, x: Tensor) -> Tensor:
         name = self._names.get(unit)
-        potential = self._state[name] if name else None
-        if potential is not None and self._trust is not None:
-            scale = self._trust.shape[-1] // potential.shape[-1]
-            trust = F.avg_pool2d(self._trust, scale) if scale > 1 else self._trust
-            potential = potential * trust.to(potential.dtype)
-        result: tuple[Tensor, Tensor] = unit(x, potential)
+        potential, trust = (self._state[name], self._trust_at(unit.scale)) if name else (None, None)
+        result: tuple[Tensor, Tensor] = unit(x, potential, trust)
         if name:
             self.potentials[name] = result[1]
         return result[0]
+
+    def _trust_at(self, scale: int) -> Tensor | None:
+        if self._trusts and scale not in self._trusts:
+            self._trusts[scale] = F.avg_pool2d(self._trusts[1], scale)
+        return self._trusts.get(scale)
 
 
 class StreamNet(nn.Module):
@@ -157,6 +166,7 @@ class StreamNet(nn.Module):
         self.up3 = _SpikeConv(d3, d2, config, 3, kernel=1)
         self.up2 = _SpikeConv(d2, d1, config, 2, kernel=1)
         self.decoder2, self.decoder1 = blocks(config.decoder_blocks[0], d2, 2), blocks(config.decoder_blocks[1], d1, 1)
+        self.grow = nn.Upsample(scale_factor=2.0, mode="bilinear")
         self.head = nn.Conv2d(d1, 2 * CHANNELS + 2, 3, padding=1)
         self._begin()
         self._names: dict[nn.Module, str] = {
@@ -223,29 +233,37 @@ class StreamNet(nn.Module):
         x1 = self._through(self.encoder1, x1, run)
         x2 = self._through(self.encoder2, run(self.down1, x1), run)
         x3 = self._through(self.encoder3, run(self.down2, x2), run)
-        x2 = x2 + F.interpolate(run(self.up3, x3), scale_factor=2.0, mode="bilinear")
+        x2 = x2 + self.grow(run(self.up3, x3))
         x2 = self._through(self.decoder2, x2, run)
-        x1 = x1 + F.interpolate(run(self.up2, x2), scale_factor=2.0, mode="bilinear")
+        x1 = x1 + self.grow(run(self.up2, x2))
         x1 = self._through(self.decoder1, x1, run)
 
-        current, leak = self._read_out(frame, self.head(x1), age)
-        picture = current
+        picture = self._read_out(frame, self.head(x1), age, past if self.config.carry_picture else None, trust)
         if self.config.carry_picture:
-            picture = torch.lerp(current, past, leak if trust is None else leak * trust)
             kept["picture"] = picture
         kept |= run.potentials
         return picture, MembraneState({name: kept[name] for name in state})  # the order is part of the contract
 
-    def _read_out(self, frame: Tensor, drive: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
-        """Input current and leak of the read-out neurons, both (N, 6, H/2, W/2), from the head's output.
+    @staticmethod
+    def _read_out(frame: Tensor, drive: Tensor, age: Tensor, past: Tensor | None, trust: Tensor | None) -> Tensor:
+        """New potential of the read-out neurons, (N, 6, H/2, W/2), from the head's output; `past` None: without memory.
 
         The rain layer has a mask (most pixels are dry in most rain), and one leak serves the four luma phases of
         a pixel, another its chroma: whether the past fits is a property of the place. Without a past the leak is 0.
+
+        Computed on (N, C, H·W), which is channels-first for every compiler: in channels-last, where the head leaves its
+        output, taking channels apart and repeating them costs OpenVINO as much as a convolution.
         """
-        rain, mask, leak = drive[:, :CHANNELS], drive[:, CHANNELS : 2 * CHANNELS], drive[:, 2 * CHANNELS :]
-        luma_leak, chroma_leak = (torch.sigmoid(leak) * (age > 0)).chunk(2, dim=1)
-        shared = torch.cat([luma_leak.expand(-1, 4, -1, -1), chroma_leak.expand(-1, 2, -1, -1)], dim=1)
-        return frame - torch.sigmoid(mask) * rain, shared
+        flat = drive.flatten(2)
+        rain, mask = flat[:, :CHANNELS], flat[:, CHANNELS : 2 * CHANNELS]
+        potential = frame.flatten(2) - torch.sigmoid(mask) * rain
+        if past is not None:
+            leak = torch.sigmoid(flat[:, 2 * CHANNELS :]) * (age > 0).flatten(2)
+            if trust is not None:
+                leak = leak * trust.flatten(2)
+            luma_leak, chroma_leak = leak[:, :1], leak[:, 1:]
+            potential = torch.lerp(potential, past.flatten(2), torch.cat([luma_leak] * 4 + [chroma_leak] * 2, dim=1))
+        return potential.view(frame.shape)
 
     @staticmethod
     @torch.no_grad()
@@ -257,7 +275,7 @@ class StreamNet(nn.Module):
         """
         change = luma(frame) - luma(past)
         misfit = F.relu(-change) + _BRIGHTER * F.relu(change)
-        misfit = box(misfit, _MISFIT_WINDOW)
+        misfit = box_plane(misfit, _MISFIT_WINDOW)
         low, high = _MISFIT
         return ((high - misfit) * (1.0 / (high - low))).clamp(0.0, 1.0)
 
@@ -272,10 +290,9 @@ class StreamNet(nn.Module):
             difference, age = difference * trust, age * trust
         parts = [frame[:, :4] - 0.5, frame[:, 4:] * 2.0, difference * _DIFFERENCE_GAIN, age]
         if self.config.contrast:
-            window = _CONTRAST_WINDOW
-            around = F.avg_pool2d(luma(frame), window, 1, window // 2, count_include_pad=False)
-            parts.append(torch.tanh((frame[:, :4] - around) * _CONTRAST_GAIN))
-            parts.append(torch.tanh(difference[:, :4] * _CONTRAST_GAIN))
+            around = box_plane(luma(frame), _CONTRAST_WINDOW)
+            parts.append(_tanh((frame[:, :4] - around) * _CONTRAST_GAIN))
+            parts.append(_tanh(difference[:, :4] * _CONTRAST_GAIN))
         return torch.cat(parts, dim=1)
 
     @staticmethod

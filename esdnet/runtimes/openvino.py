@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from esdnet.errors import ModelError
-from esdnet.fold import fold_batch_norm
 from esdnet.plane_step import PlaneStep, packed_size
 from esdnet.planes import CHANNELS, FULL, LIMITED
 from esdnet.runtimes import graph_cache
+from esdnet.runtimes.row_body import RowStates, with_row_body
 from esdnet.runtimes.runtime import Plane, RuntimeMissing
 from esdnet.state import MembraneState
 from esdnet.streaming import StreamNet
@@ -65,7 +65,8 @@ class OpenvinoRuntime:
         self._core = self._openvino.Core()
         if _DEVICE not in self._core.available_devices:
             raise RuntimeMissing("OpenVINO has no plugin for this processor")
-        self._network = fold_batch_norm(network).float()
+        self._network = with_row_body(network)
+        self._states = RowStates(self._network)
         self._settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
@@ -84,14 +85,14 @@ class OpenvinoRuntime:
 
     def step(self, frame: Tensor, state: MembraneState) -> tuple[Tensor, MembraneState]:
         streams, _, height, width = frame.shape
-        given = state.tensors()
         expected = self._network.initial_state(streams, height, width, device="meta")
-        if state.names != expected.names or [t.shape for t in given] != [t.shape for t in expected.tensors()]:
+        shapes = [t.shape for t in state.tensors()]
+        if state.names != expected.names or shapes != [t.shape for t in expected.tensors()]:
             raise ModelError("the state is of another network, frame size or number of streams than the frames")
         request = self._request(
             ("packed", streams, height, width), lambda: (self._network, (torch.rand(streams, CHANNELS, height, width),))
         )
-        inputs = [tensor.detach().float().contiguous().numpy() for tensor in (frame, *given)]
+        inputs = [tensor.detach().float().contiguous().numpy() for tensor in (frame, *self._states.rows(state))]
         outputs = [np.empty(array.shape, np.float32) for array in inputs]
         for index, array in enumerate(inputs):
             request.set_input_tensor(index, self._tensor(array))
@@ -99,7 +100,7 @@ class OpenvinoRuntime:
             request.set_output_tensor(index, self._tensor(array))
         request.infer()
         derained, *kept = (torch.from_numpy(array) for array in outputs)
-        return derained, state.with_tensors(kept)
+        return derained, self._states.state(kept, state.names)
 
     def open_stream(self, height: int, width: int, *, full_range: bool) -> _Stream:
         """A stream of 8-bit planes; see `PlaneRuntime`."""
@@ -155,7 +156,7 @@ class OpenvinoRuntime:
             streams, height, width = frames[0].shape[0], *frames[0].shape[-2:]
         else:
             streams, (height, width) = 1, packed_size(*frames[0].shape[-2:])
-        example = (*frames, *self._network.initial_state(streams, height, width).tensors())
+        example = (*frames, *self._states.rows(self._network.initial_state(streams, height, width)))
         try:
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the tracer's, of sizes that become constants: they are meant to
@@ -191,7 +192,7 @@ class _Stream:
         self._runtime = runtime
         self._zero = runtime.initial_state(1, *packed_size(height, width))
         self._shapes = _plane_shapes(height, width)
-        self._sets = [[np.zeros(t.shape, np.float32) for t in self._zero.tensors()] for _ in range(2)]
+        self._sets = [[np.zeros(t.shape, np.float32) for t in runtime._states.rows(self._zero)] for _ in range(2)]
         self._planes = [np.empty((1, 1, *shape), np.uint8) for shape in self._shapes]
         self._requests = [compiled.create_infer_request() for _ in range(2)]
         for turn, request in enumerate(self._requests):
@@ -214,10 +215,11 @@ class _Stream:
         return [array[0, 0] for array in derained]
 
     def take_state(self) -> MembraneState:
-        return self._zero.with_tensors([torch.from_numpy(array.copy()) for array in self._sets[self._turn]])
+        kept = [torch.from_numpy(array.copy()) for array in self._sets[self._turn]]
+        return self._runtime._states.state(kept, self._zero.names)
 
     def put_state(self, state: MembraneState) -> None:
-        for array, tensor in zip(self._sets[self._turn], state.tensors(), strict=True):
+        for array, tensor in zip(self._sets[self._turn], self._runtime._states.rows(state), strict=True):
             array[...] = tensor.numpy()
 
 
