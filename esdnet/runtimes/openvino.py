@@ -9,6 +9,7 @@ Arithmetic is float32 whatever the processor offers, so that every machine gives
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import logging
@@ -55,6 +56,16 @@ def import_openvino() -> Any:
     return openvino
 
 
+@functools.cache
+def _core() -> Any:
+    """The one `Core` of this process, which is never let go of.
+
+    Its CPU plugin sets an alternate signal stack and restores the one before when it goes. Two that go in the order in
+    which they came leave the stack of the first in place, freed: the next signal to be handled ends the process.
+    """
+    return import_openvino().Core()
+
+
 class OpenvinoRuntime:
     """Runs on the CPU with `threads` threads, None: one a core. RuntimeMissing where the package is not there."""
 
@@ -62,7 +73,7 @@ class OpenvinoRuntime:
 
     def __init__(self, network: StreamNet, *, threads: int | None = None) -> None:
         self._openvino = import_openvino()
-        self._core = self._openvino.Core()
+        self._core = _core()
         if _DEVICE not in self._core.available_devices:
             raise RuntimeMissing("OpenVINO has no plugin for this processor")
         self._network = with_row_body(network)

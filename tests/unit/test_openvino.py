@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import subprocess
 import sys
@@ -311,3 +313,27 @@ def test_nothing_is_reported_to_anyone(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.stdout.split() == ["openvino", "None"], done.stderr
     assert not (tmp_path / "intel").exists()
+
+
+class _SignalStack(ctypes.Structure):
+    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="OpenVINO sets a signal stack on Linux alone")
+def test_runtimes_that_come_and_go_leave_the_signal_stack_alone(network: StreamNet) -> None:
+    """Each runtime had a core of its own. Dropped in the order in which they were made, they left an alternate signal
+    stack in place that had been freed, and the whole suite died of SIGSEGV at the next SIGCHLD, without a word."""
+
+    def stack() -> int | None:
+        found = _SignalStack()
+        assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(found)) == 0
+        address: int | None = found.address
+        return address
+
+    made = [OpenvinoRuntime(network) for _ in range(3)]
+    before = stack()
+    while made:
+        made.pop(0)
+        gc.collect()
+    assert stack() == before
+    assert OpenvinoRuntime(network)._core is OpenvinoRuntime(network)._core
