@@ -6,7 +6,6 @@ TensorRT-RTX, built ahead of time for a GPU that is not there. Nothing here runs
 
 from __future__ import annotations
 
-import math
 from importlib.util import find_spec
 from typing import Any
 
@@ -116,17 +115,21 @@ def test_the_lowered_step_follows_eager_over_frames_and_resets(packed: Lowered) 
     eager = EagerRuntime(packed.original)
     theirs = eager.initial_state(1, HEIGHT // 2, WIDTH // 2)
     ours = list(packed.zeros.tensors())
-    decibels = []
+    # Rounding lets a spike at the edge of its threshold flip now and then, and the picture takes some frames to forget
+    # it: so a step is judged from the same membranes, and where the graph goes its own way the bound is a wide one.
+    steps, apart = [], []
     for number, frame in enumerate(rainy_frames(FRAMES, HEIGHT // 2, WIDTH // 2)):
         if number in (33, 70):
             ours, theirs = [torch.zeros_like(t) for t in ours], theirs.reset()
-        expected, theirs = eager.step(frame, theirs)
         with torch.no_grad():
+            step, *_ = packed.graph(frame, *theirs.tensors())
             found, *ours = packed.graph(frame, *ours)
-        decibels.append(-10 * math.log10(float((found - expected).square().mean()) + 1e-20))
-    # Rounding lets a spike at the edge of its threshold flip now and then; the picture takes some frames to forget it.
-    assert sorted(decibels)[FRAMES // 4] >= 70
-    assert min(decibels) >= 45
+        expected, theirs = eager.step(frame, theirs)
+        steps.append(float((step - expected).square().mean()))
+        apart.append(float((found - expected).square().mean()))
+    assert sum(steps) / FRAMES <= 1e-7, "70 dB"
+    assert sorted(steps)[FRAMES * 3 // 4] <= 1e-10, "100 dB in most frames"
+    assert max(apart) <= 3e-5, "45 dB"
     assert all(bool(tensor.any()) for tensor in ours)
 
 
