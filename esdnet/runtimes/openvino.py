@@ -13,6 +13,7 @@ import functools
 import hashlib
 import io
 import logging
+import os
 import sys
 import warnings
 from collections import OrderedDict
@@ -190,8 +191,10 @@ class OpenvinoRuntime:
             processor = self._core.get_property(_DEVICE, "FULL_DEVICE_NAME")
             able = self._core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
             versions = (self._openvino.get_version(), torch.__version__, graph_cache.code_fingerprint())
+            # A graph compiled where only some cores may be used keeps to so many threads, whatever is asked for.
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
             self._made_from = graph_cache.key_of(
-                digest.hexdigest(), *versions, processor, able, sorted(self._settings.items())
+                digest.hexdigest(), *versions, processor, able, cores, sorted(self._settings.items())
             )
         return self._made_from
 

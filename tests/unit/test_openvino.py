@@ -87,28 +87,26 @@ def share_that_differs(a: MembraneState, b: MembraneState) -> float:
 
 def test_a_hundred_frames_of_a_shipped_model_are_eagers() -> None:
     """Each step begins from the same membranes: two float arithmetics round a neuron at its threshold differently now
-    and then, and a network that feeds on its own past then goes another (as good) way, on eager as well."""
+    and then, and a network that feeds on its own past then goes another (as good) way, on eager as well. The frames are
+    not small: in one of 64×96 a single such spike is 66 dB."""
     network = load("stream-nano")
     assert isinstance(network, StreamNet)
     eager, compiled = open_runtime("eager", network), open_runtime("openvino", network, threads=1)
     probe = open_runtime("eager", network)
-    state = own = eager.initial_state(1, 32, 48)
+    state = own = eager.initial_state(1, 80, 128)
     rates: dict[str, dict[str, FiringRate]] = {}
-    differing, errors = [], []
+    differing = []
     with firing_rates(eager._network) as rates["eager"], firing_rates(probe._network) as rates["own"]:  # type: ignore[attr-defined]
-        for index, frame in enumerate(packed(planes) for planes in frames_of(64, 96, 100)):
+        for index, frame in enumerate(packed(planes) for planes in frames_of(160, 256, 100)):
             if index == 40:
                 state, own = state.reset(), own.reset()
             expected, after = eager.step(frame, state)
             got, theirs = compiled.step(frame, state)
-            assert psnr(got, expected, 1.0) >= 60, index  # a single spike at a bright place of so small a frame
-            errors.append(float((got - expected).square().mean()))
+            assert psnr(got, expected, 1.0) >= 70, index
             differing.append(share_that_differs(theirs, after))
             probe.step(frame, own)  # how often the neurons fire where OpenVINO goes its own way from the start
             _, own = compiled.step(frame, own)
             state = after
-    assert np.mean(errors) < 1e-7, "70 dB"
-    assert np.median(errors) < 1e-12, "in most frames no neuron is at its threshold"
     assert np.mean(differing) < 0.02
     for layer, rate in rates["eager"].items():
         assert rate.rate > 0.05
@@ -253,6 +251,16 @@ def test_other_weights_or_code_make_another_graph(network: StreamNet, monkeypatc
     monkeypatch.setattr(graph_cache, "code_fingerprint", lambda: "other code")
     prints.add(OpenvinoRuntime(network, threads=1)._fingerprint())
     assert len(prints) == 5
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no processor affinity on this system")
+def test_a_graph_made_on_one_core_is_not_taken_on_two(network: StreamNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was compiled under `taskset -c 0` kept to one thread in every later run."""
+    prints = set()
+    for cores in ({0}, {0, 1}):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _process, cores=cores: cores)
+        prints.add(OpenvinoRuntime(network, threads=2)._fingerprint())
+    assert len(prints) == 2
 
 
 def test_a_folder_that_cannot_be_written_only_costs_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

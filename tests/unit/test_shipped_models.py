@@ -32,24 +32,20 @@ def test_shipped_weights_are_what_the_card_says_and_within_budget(name: str) -> 
     assert cost.kmacs_per_pixel <= BUDGETS[name]
 
 
+CUP = pytest.mark.xfail(strict=True, reason="takes the cup's bright rim for a streak: 36.8 dB (docs/experiments.md)")
+
+
 @pytest.mark.parametrize(
-    ("name", "picture", "decibels"),
-    [
-        ("stream", "chelsea", 44),
-        ("stream", "astronaut", 46),
-        ("stream", "rocket", 50),
-        ("stream", "coffee", 35),
-        ("stream-nano", "chelsea", 44),
-        ("stream-nano", "coffee", 40),
-    ],
+    ("name", "picture"),
+    [(name, picture) for name in BUDGETS for picture in ("chelsea", "astronaut", "rocket")]
+    + [pytest.param("stream", "coffee", marks=CUP), ("stream-nano", "coffee")],
 )
-def test_a_dry_picture_that_stands_stays_as_it_is(name: str, picture: str, decibels: float) -> None:
-    """`coffee` is what `stream` does worst: it takes the cup's bright rim for a streak (docs/experiments.md)."""
+def test_a_dry_picture_that_stands_stays_as_it_is(name: str, picture: str) -> None:
     dry = getattr(data, picture)()[:256, :320]
     derainer = Derainer(name, threads=1)
     for _ in range(6):
         out = np.asarray(derainer(dry)).astype(float)
-    assert 10 * np.log10(255**2 / np.mean((out - dry) ** 2)) >= decibels
+    assert 10 * np.log10(255**2 / np.mean((out - dry) ** 2)) >= 40
 
 
 @pytest.mark.parametrize("name", BUDGETS)

@@ -21,7 +21,16 @@ from esdnet.state import MembraneState
 from esdnet.streaming import StreamConfig, StreamNet
 from tests.streams import rainy_frames
 
-HEIGHT, WIDTH = 48, 64  # of packed frames
+HEIGHT, WIDTH = 24, 32  # of packed frames
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Sums shared out among threads differ from machine to machine, and with them the neurons at their threshold."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 class OnProcessor(GraphRuntime):
@@ -64,20 +73,29 @@ def frames(count: int, seed: int = 0) -> Iterator[Tensor]:
     return rainy_frames(count, HEIGHT, WIDTH, seed)
 
 
-def test_a_hundred_frames_with_resets_are_those_of_eager(runner: OnProcessor, eager: EagerRuntime) -> None:
-    ours, theirs = (r.initial_state(1, HEIGHT, WIDTH) for r in (runner, eager))
-    errors: list[float] = []
+def test_a_hundred_frames_with_resets_are_those_of_the_step_itself(runner: OnProcessor, network: StreamNet) -> None:
+    """Of the same arithmetic: in another, a neuron at its threshold fires one spike more or less now and then."""
+    body = EagerRuntime(network)
+    body._network = half_body.with_body(network, torch.float32)
+    ours, theirs = (r.initial_state(1, HEIGHT, WIDTH) for r in (runner, body))
     for number, frame in enumerate(frames(100)):
         if number in (1, 40, 41):  # once on each turn
             ours, theirs = ours.reset(), theirs.reset()
         found, ours = runner.step(frame, ours)
-        expected, theirs = eager.step(frame, theirs)
-        # Sums in another order let a neuron at its threshold fire one spike more or less: a few pixels, by little.
-        errors.append(float((found - expected).square().mean()))
-    assert sum(errors) / len(errors) < 3e-6, "55 dB"
-    assert max(errors) < 3e-5, "45 dB"
-    assert sorted(errors)[2] < 1e-10, "100 dB where nothing has flipped yet"
+        expected, theirs = body.step(frame, theirs)
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
     assert all(bool(ours[name].abs().sum() > 0) for name in ours), "membranes moved"
+
+
+def test_steps_from_the_same_membranes_are_those_of_eager(runner: OnProcessor, eager: EagerRuntime) -> None:
+    """At 70 dB each. The frames are not small: in one of 48×64 a single spike more or less is 67 dB."""
+    height, width = 128, 192
+    state = eager.initial_state(1, height, width)
+    for number, frame in enumerate(rainy_frames(40, height, width)):
+        state = state.reset() if number == 20 else state
+        found, _ = runner.step(frame, state)
+        expected, state = eager.step(frame, state)
+        assert float((found - expected).square().mean()) <= 1e-7, number
 
 
 def test_the_step_is_pure_whatever_is_held(runner: OnProcessor) -> None:
@@ -147,18 +165,19 @@ def test_planes_are_those_of_eager(network: StreamNet, height: int, width: int, 
 
 
 def test_half_precision_keeps_the_picture_and_states_move_to_eager(network: StreamNet, eager: EagerRuntime) -> None:
+    height, width = 64, 96
     runtime = OnProcessor(network, "fp16")
-    ours, theirs = runtime.initial_state(1, HEIGHT, WIDTH), eager.initial_state(1, HEIGHT, WIDTH)
+    ours, theirs = runtime.initial_state(1, height, width), eager.initial_state(1, height, width)
     assert {ours[name].dtype for name in ours} == {torch.float16, torch.float32}
     error, count = 0.0, 24
-    for frame in frames(count):
+    for frame in rainy_frames(count, height, width, 0):
         found, ours = runtime.step(frame, ours)
         expected, theirs = eager.step(frame, theirs)
         error += float((found - expected).square().mean()) / count
     assert error < 1e-5, "50 dB"
-    frame = next(frames(1, seed=9))
+    frame = next(rainy_frames(1, height, width, 9))
     moved, _ = eager.step(frame, MembraneState.from_bytes(ours.to_bytes()))
-    assert float((moved - runtime.step(frame, ours)[0]).square().mean()) < 1e-5
+    torch.testing.assert_close(moved, runtime.step(frame, ours)[0], atol=0.05, rtol=0)
 
 
 def test_a_step_that_computes_wrongly_is_refused(network: StreamNet) -> None:
