@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Self
 
 import zmq
@@ -72,7 +73,8 @@ class HostClient:
     def __exit__(self, _kind: object, value: BaseException | None, _trace: object) -> None:
         """Leaving on an error of our own tells the others, whose stream ends too."""
         if isinstance(value, Exception) and not isinstance(value, Stopped | StageFailed):
-            self._post(Failure.of(self.role, value))
+            with suppress(zmq.Again):  # where we were refused there is nobody to send to, and never will be
+                self._socket.send(pack(Failure.of(self.role, value)), zmq.NOBLOCK)
         self.close()
 
     def close(self) -> None:

@@ -97,6 +97,7 @@ def url_of(said: str) -> str:
 def test_three_processes_with_keys_give_what_one_gives_and_strangers_get_nothing(
     tmp_path: Path, stages: Stages, clip: Path, derain: Derain
 ) -> None:
+    """A stranger hung now and then: it wanted to tell the others why it left, over a connection that was refused."""
     for name in ("server", "decode", "encode", "stranger"):
         assert derain("keys", name).returncode == 0
     allowed = (tmp_path / "decode.public").read_text() + (tmp_path / "encode.public").read_text()
