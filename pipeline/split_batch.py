@@ -91,6 +91,7 @@ class _File:
         self.missing: set[int] = set()
         self.parts = 0
         self.resumed = 0
+        self.ended = False
         self.result = JobResult(status="done", source=job.source, destination=job.destination, model=job.model)
 
 
@@ -115,7 +116,7 @@ class _Parts(Watcher):
             self._watch.started(job)
             try:
                 yield from self._begin(file)
-                if not file.missing:
+                if not file.missing and not file.ended:  # the last part may be done before the next is asked for
                     self._join(file)
             except (DerainError, OSError) as error:
                 self._fail(file, str(error))
@@ -188,14 +189,14 @@ class _Parts(Watcher):
 
     def _end(self, file: _File) -> None:
         file.work.unlock()
+        file.ended = True
         self._ended.append(file.result)
         self._watch.done(file.result)
 
     def results(self, stopped: bool) -> list[JobResult]:
         """Of every file that was begun."""
-        ended = {result.destination for result in self._ended}
         for file in self._files.values():
-            if file.job.destination not in ended:
+            if not file.ended:
                 self._fail(file, "", "interrupted" if stopped else "failed")
         return self._ended
 

@@ -2,6 +2,8 @@
 
 Sparse rain gives SSIM a weak gradient (shared experiments), so Charbonnier ("Two deterministic half-quadratic
 regularization algorithms", Charbonnier et al. 1994) carries the weight; 1 − SSIM (Wang et al. 2004) is ESDNet's loss.
+The logarithm of the squared error of each picture (HINet, CVPRW 2021, and NAFNet, ECCV 2022, train with it) is what
+PSNR averages: where a streak is in doubt, a squared error asks for its likely part, a Charbonnier for all or nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from torch import Tensor
 from training.run_config import LossConfig
 
 EPSILON = 1e-3
+_PSNR_FLOOR = 2e-5
+"""Added to a picture's mean squared error (47 dB), or a picture that is all but right would have all of the gradient."""
 _C1, _C2 = 0.01**2, 0.03**2
 
 
@@ -32,6 +36,12 @@ def evening_weights(rainy: Tensor, clean: Tensor, scale: float) -> Tensor | None
         return None
     error = (rainy - clean)[:, :, :4].abs().mean(dim=(2, 3, 4), keepdim=True)
     return scale / (error + scale)
+
+
+def log_squared_error(error: Tensor) -> Tensor:
+    """Mean over pictures of ln(MSE + floor) − ln(floor): 0 where there is no error. `error` is (T, N, C, H, W)."""
+    squared = (error * error).mean(dim=(2, 3, 4))
+    return torch.log1p(squared / _PSNR_FLOOR).mean()
 
 
 def _gaussian(pictures: Tensor) -> Tensor:
@@ -58,6 +68,8 @@ def deraining_loss(
     error = derained - clean
     even = evening_weights(rainy, clean, config.evenly)
     parts = {"luma": charbonnier(error[:, :, :4], even), "chroma": charbonnier(error[:, :, 4:], even)}
+    if config.psnr:
+        parts["psnr"] = log_squared_error(error[:, :, :4])
     if config.ssim:
         lumas = [F.pixel_shuffle(x[:, :, :4].flatten(0, 1), 2) for x in (derained, clean)]
         parts["ssim"] = 1 - ssim(lumas[0], lumas[1])

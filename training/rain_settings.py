@@ -66,7 +66,7 @@ class RainSettings(BaseModel):
         """Draw settings as varied as rain is in the wild and in the benchmarks.
 
         `height` is that of the whole picture in pixels, also where only a crop of it is to be rained on.
-        About 6 % are dry; most are thin, faint and fast; some are heavy, long, wide, or fall in two directions.
+        About 15 % are dry; most are thin, faint and fast; some are heavy, long, wide, or fall in two directions.
         """
 
         def uniform(low: float, high: float) -> float:
@@ -75,7 +75,7 @@ class RainSettings(BaseModel):
         def log(low: float, high: float) -> float:
             return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
-        kind = str(rng.choice(["dry", "real", "rendered", "bold", "heavy"], p=[0.06, 0.25, 0.30, 0.27, 0.12]))
+        kind = str(rng.choice(["dry", "real", "rendered", "bold", "heavy"], p=[0.15, 0.23, 0.27, 0.25, 0.10]))
         sideways = rng.random() < 0.05
         angle = 90 * float(rng.choice([-1, 1])) if sideways else 0.0
         angle = float(np.clip(angle + rng.normal(0, 14), -90, 90))

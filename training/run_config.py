@@ -78,6 +78,7 @@ class LossConfig(_Section):
     luma: float = Field(1.0, ge=0, description="Charbonnier on Y")
     chroma: float = Field(0.5, ge=0, description="Charbonnier on U and V")
     ssim: float = Field(0.1, ge=0, description="1 − SSIM on Y")
+    psnr: float = Field(0.0, ge=0, description="logarithm of each picture's mean squared error of Y")
     flicker: float = Field(0.0, ge=0, description="Charbonnier on the change from frame to frame")
     evenly: float = Field(
         0.0, ge=0, description="a picture whose rain has a mean error e weighs c / (e + c); this is c, 0 for all alike"

@@ -11,11 +11,17 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Self
 
 import av
 import psutil
 import pytest
 
+from pipeline.batch import Stop, Watcher
+from pipeline.batch_worker import carried_out
+from pipeline.job import IDENTITY, Job, JobResult
+from pipeline.sinks.options import EncodeOptions
+from pipeline.split_batch import SplitBatch
 from tests.clips import B_FRAMES, make_clip
 from tests.conftest import Derain
 
@@ -71,6 +77,37 @@ def test_parts_give_the_frames_of_the_whole(tmp_path: Path, derain: Derain) -> N
     with av.open(str(tmp_path / "parts/long.mkv")) as held:
         assert sum(1 for packet in held.demux(video=0) if packet.size) == 60
     assert [path.name for path in (tmp_path / "parts").iterdir()] == ["long.mkv"]
+
+
+class AtOnce:
+    """A runner that has each part done before it asks for the next."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, jobs: Iterator[Job], watch: Watcher, stop: Stop = lambda: False) -> list[JobResult]:
+        results = []
+        for job in jobs:
+            results.append(carried_out(job))
+            watch.done(results[-1])
+        return results
+
+
+def test_a_file_is_joined_once(tmp_path: Path) -> None:
+    """On a fast machine the last part was done before the plan was asked whether there are more.
+
+    It then joined a second time, from a work folder that was gone, and a file that was whole was said to have failed.
+    """
+    make_clip(tmp_path / "long.mp4", frames=60, options={"g": "10"})
+    source, destination = str(tmp_path / "long.mp4"), str(tmp_path / "out.mkv")
+    job = Job(source=source, destination=destination, model=IDENTITY, encode=EncodeOptions(codec="ffv1"))
+    with SplitBatch(AtOnce(), 0.8) as batch:
+        results = batch.run([job], Watcher())
+    assert [(one.status, one.frames_out, one.error) for one in results] == [("done", 60, None)]
+    assert hashes(tmp_path / "out.mkv") == hashes(tmp_path / "long.mp4")
 
 
 def test_usage(tmp_path: Path, derain: Derain) -> None:
