@@ -101,7 +101,7 @@ def test_a_file_is_joined_once(tmp_path: Path) -> None:
 
     It then joined a second time, from a work folder that was gone, and a file that was whole was said to have failed.
     """
-    make_clip(tmp_path / "long.mp4", frames=60, options={"g": "10"})
+    make_clip(tmp_path / "long.mp4", frames=60, time_base=Fraction(1, 1000), options={"g": "10"})
     source, destination = str(tmp_path / "long.mp4"), str(tmp_path / "out.mkv")
     job = Job(source=source, destination=destination, model=IDENTITY, encode=EncodeOptions(codec="ffv1"))
     with SplitBatch(AtOnce(), 0.8) as batch:
