@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -20,6 +21,7 @@ from typing import Self
 import zmq
 
 from pipeline.batch_wire import BatchMessage, Done, Going, Idle, Order, Quit, pack, unpack
+from pipeline.hang import HANG_SECONDS, HUNG
 from pipeline.job import Job, JobResult
 from pipeline.private_folder import private_folder
 from pipeline.sinks.temporary import sweep
@@ -52,6 +54,9 @@ class _Process:
         self.name = name
         self.order: Order | None = None
         self.idle = False
+        self.heard = time.monotonic()
+        """When it was given its order, or last said that it gets on."""
+        self.stalled = False
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "pipeline.batch_worker", address, name],
             stdin=subprocess.DEVNULL,
@@ -68,10 +73,12 @@ class Batch:
         workers: How many at a time.
         retries: How often a job whose worker died is tried again.
         restart: Throw away what runs that were cut off have left.
+        stall: Seconds without any progress after which a job has failed; 0: never. Its worker is killed, since whoever
+            hangs (in a codec, on storage that has gone) cannot be asked to stop, and the job is not tried again.
     """
 
-    def __init__(self, workers: int = 1, *, retries: int = 1, restart: bool = False) -> None:
-        self._most, self._retries, self._restart = workers, retries, restart
+    def __init__(self, workers: int = 1, *, retries: int = 1, restart: bool = False, stall: float = 0.0) -> None:
+        self._most, self._retries, self._restart, self._stall = workers, retries, restart, stall
         self._workers: dict[str, _Process] = {}
         self._started = 0
         self._folder = private_folder()
@@ -118,6 +125,7 @@ class Batch:
                 for worker in self._workers.values():
                     worker.process.terminate()  # it gives its job up and says so
             self._hand_out(queue, watch)
+            self._look_for_stalls()
             for result in [*self._hear(watch), *self._mourn(queue, asked)]:
                 watch.done(result)
                 results.append(result)
@@ -135,7 +143,7 @@ class Batch:
             self._workers[name] = _Process(self._address, name)
         for worker in idle:
             if order := queue.take():
-                worker.idle, worker.order = False, order
+                worker.idle, worker.order, worker.heard = False, order, time.monotonic()
                 watch.started(order.job)
                 self._socket.send_multipart([worker.name.encode(), pack(order)])
 
@@ -154,6 +162,7 @@ class Batch:
                 case Idle():
                     worker.idle = True
                 case Going(frames=frames, total=total) if worker.order:
+                    worker.heard = time.monotonic()
                     watch.going(worker.order.job, frames, total)
                 case Done(result=result):
                     worker.order = None
@@ -161,6 +170,12 @@ class Batch:
                 case _:
                     pass
         return ended
+
+    def _look_for_stalls(self) -> None:
+        for worker in self._busy():
+            if self._stall and not worker.stalled and time.monotonic() - worker.heard > self._stall:
+                worker.stalled = True
+                worker.process.kill()
 
     def _mourn(self, queue: _Queue, asked: bool) -> list[JobResult]:
         """Workers that have died: their job is tried again, or has failed."""
@@ -173,8 +188,9 @@ class Batch:
             if order is None:
                 continue
             sweep(order.job.destination)
-            if not asked and queue.again(order):
+            if not asked and not worker.stalled and queue.again(order):
                 continue
+            code, tries = worker.process.returncode, queue.tries(order)
             job = order.job
             ended.append(
                 JobResult(
@@ -182,7 +198,7 @@ class Batch:
                     source=job.source,
                     destination=job.destination,
                     model=job.model,
-                    error=_how(worker.process.returncode, queue.tries(order)),
+                    error=f"no progress for {self._stall:g} s: given up" if worker.stalled else _how(code, tries),
                 )
             )
         return ended
@@ -222,6 +238,8 @@ class _Queue:
 
 
 def _how(code: int, tries: int) -> str:
+    if code == HUNG:
+        return f"its decoder gave no frame for {HANG_SECONDS:.0f} s: given up"
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     why = "; the machine may be out of memory" if code == -signal.SIGKILL else ""
     return f"its worker {how}{why}" + (f" ({tries} tries)" if tries > 1 else "")

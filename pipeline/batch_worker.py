@@ -63,16 +63,18 @@ class Worker:
 
     def _carried_out(self, order: Order) -> JobResult:
         total: int | None = None
+        written = 0
 
         def watch(message: Message) -> None:
-            nonlocal total
+            nonlocal total, written
             match message:
                 case Ready(stage="decode", info=info) if info is not None:
                     total = info.frames
                 case Progress(stage="encode", frames=frames):
-                    self._say(Going(order.number, frames, total))
+                    written = frames
                 case _:
                     pass
+            self._say(Going(order.number, written, total))  # whatever a stage says, it is a sign of life
 
         return carried_out(order.job, watch, self.stopped, restart=order.restart)
 
@@ -85,7 +87,7 @@ def carried_out(
 
     failed = JobResult(status="failed", source=job.source, destination=job.destination, model=job.model)
     try:
-        _make_folder(job)
+        _make_folders(job)
         check_job(job)
         return run_job(job, watch, stop, restart=restart, run=in_threads)
     except Interrupted as stopped:
@@ -97,12 +99,13 @@ def carried_out(
     return failed
 
 
-def _make_folder(job: Job) -> None:
-    folder = os.path.dirname(os.path.abspath(job.destination))
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise DerainError(f"{folder}: cannot be made ({error.strerror})") from error
+def _make_folders(job: Job) -> None:
+    for made in filter(None, (job.destination, job.restore.save_rain)):
+        folder = os.path.dirname(os.path.abspath(made))
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise DerainError(f"{folder}: cannot be made ({error.strerror})") from error
 
 
 def main() -> int:

@@ -26,7 +26,12 @@ def run(stage: Stage) -> None:
         HangWatch(f"{job.source}: its decoder gave no frame") as watch,
         watch.during(lambda: opened(job)) as source,
     ):
-        source.beat = watch.beat
+
+        def beat() -> None:
+            watch.beat()
+            stage.progress(link.frames)  # where a part begins, much may be read before its first frame
+
+        source.beat = beat
         stage.tell(Ready("decode", info=source.info))
         link.hello(source.info)
         stage.begin()

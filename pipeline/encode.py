@@ -17,7 +17,12 @@ def run(stage: Stage) -> None:
     with Receiver(stage.order.upstream, bind=False, stage="encode", peer="derain", stop=stage.stopped) as link:
         info = link.accept()
         copied = job.source if os.path.exists(job.source) else ""  # a folder's pictures have metadata to copy too
-        segments = open_segments(job, info, copied, stage.check)
+
+        def joining() -> None:
+            stage.check()
+            stage.progress(sink.frames)
+
+        segments = open_segments(job, info, copied, joining)
         with segments or open_sink(job.destination, info, job.encode, copied) as sink:
             stage.ready(Ready("encode"))
             link.waited = 0.0

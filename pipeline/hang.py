@@ -14,7 +14,8 @@ Item = TypeVar("Item")
 
 HANG_SECONDS = 60.0
 """A frame takes no longer than this, however large and however busy the machine."""
-_CODE = 70  # EX_SOFTWARE
+HUNG = 70  # EX_SOFTWARE
+"""Exit code of a process that was ended for this."""
 _LOOK = 0.25  # seconds between looks, or fewer for a short limit
 
 
@@ -72,4 +73,4 @@ class HangWatch:
             began = self._began
             if began is not None and time.monotonic() - began > self._seconds:
                 print(f"{self._what} for {self._seconds:.0f} s: given up", file=sys.stderr, flush=True)
-                os._exit(_CODE)
+                os._exit(HUNG)

@@ -14,10 +14,12 @@ from pipeline.job import IDENTITY, Job, JobResult
 from pipeline.manifest import difference, manifest
 from pipeline.segmenting import last_kept
 from pipeline.segments import WorkFolder
-from pipeline.supervisor import Interrupted, Supervisor, Watcher
+from pipeline.supervisor import Interrupted, Progress, Supervisor, Watcher
 
 if TYPE_CHECKING:
     from pipeline.segment_file import Foot
+
+_TOLD_EVERY = 1.0  # seconds
 
 Runner = Callable[[Job, Watcher, Callable[[], bool]], JobResult]
 
@@ -50,12 +52,11 @@ def run_job(
     """
     if job.single:
         return run(job, watch, stop)
-    began = time.monotonic()
     work = WorkFolder(job.destination)
     feet = _kept(work, job, restart)
     try:
         if feet and feet[-1].last:
-            return _only_joined(work, job, feet, stop, began)
+            return _only_joined(work, job, feet, watch, stop)
         piece = feet[-1].next if feet else None
         result = run(msgspec.structs.replace(job, piece=piece), watch, stop)
     except Interrupted as stopped:
@@ -101,13 +102,20 @@ def _kept(work: WorkFolder, job: Job, restart: bool) -> list[Foot]:
         work.unlock()
 
 
-def _only_joined(work: WorkFolder, job: Job, feet: list[Foot], stop: Callable[[], bool], began: float) -> JobResult:
+def _only_joined(work: WorkFolder, job: Job, feet: list[Foot], watch: Watcher, stop: Callable[[], bool]) -> JobResult:
     """The earlier run had only the joining left to do."""
     from pipeline.join import join
 
+    frames = feet[-1].next.frame
+    began = told = time.monotonic()
+
     def check() -> None:
+        nonlocal told
         if stop():
             raise Interrupted
+        if time.monotonic() - told > _TOLD_EVERY:
+            told = time.monotonic()
+            watch(Progress("encode", frames))
 
     work.lock()
     try:
@@ -115,7 +123,6 @@ def _only_joined(work: WorkFolder, job: Job, feet: list[Foot], stop: Callable[[]
         work.remove()
     finally:
         work.unlock()
-    frames = feet[-1].next.frame
     return JobResult(
         status="done",
         source=job.source,

@@ -7,6 +7,7 @@ and is not lost. A worker process that stays keeps its network warm for the next
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import sys
@@ -22,18 +23,23 @@ from pipeline.batch import Stop, Watcher
 from pipeline.errors import DerainError, UsageError
 from pipeline.job import Job, JobResult
 
+_cluster: Any = ray  # half of it has types
 _WAIT = 0.2  # seconds
 _START = "start one with: ray start --head"
 _AHEAD = 2
 """Tasks given to Ray for each that can run, so that no node waits for the front."""
 
 
-def derain_part(order: bytes) -> bytes:
-    """The task: a packed `Job` in, a packed `JobResult` out. Runs in a worker process of Ray."""
+def derain_part(order: bytes, stall: float = 0.0) -> bytes:
+    """The task: a packed `Job` in, a packed `JobResult` out. Runs in a worker process of Ray, which ends itself where
+    there is no progress for `stall` seconds; Ray then starts the task anew, on another node perhaps."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded, see `pipeline.supervisor`
     from pipeline.batch_worker import carried_out
+    from pipeline.hang import HangWatch
 
-    return msgspec.msgpack.encode(carried_out(msgspec.msgpack.decode(order, type=Job)))
+    job = msgspec.msgpack.decode(order, type=Job)
+    with HangWatch(f"{job.source}: no progress", stall or math.inf) as hang:
+        return msgspec.msgpack.encode(hang.during(lambda: carried_out(job, lambda _: hang.beat())))
 
 
 class RayRunner:
@@ -42,10 +48,11 @@ class RayRunner:
     Args:
         address: Of the cluster (``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``); ``local`` starts one here.
         retries: How often a task is tried again whose node or worker died.
+        stall: Seconds without any progress after which a worker ends itself; 0: never.
     """
 
-    def __init__(self, address: str, *, retries: int = 1) -> None:
-        self._address, self._retries = address, retries
+    def __init__(self, address: str, *, retries: int = 1, stall: float = 0.0) -> None:
+        self._address, self._retries, self._stall = address, retries, stall
 
     def __enter__(self) -> Self:
         """DerainError where the cluster does not answer."""
@@ -64,7 +71,7 @@ class RayRunner:
             if self._address == "local":
                 raise DerainError(f"--ray local: Ray did not start on this machine ({why}); try again") from error
             raise DerainError(f"--ray {self._address}: no cluster answers ({why}); {_START}") from error
-        self._task = ray.remote(max_retries=self._retries)(derain_part)
+        self._task: Any = ray.remote(max_retries=self._retries)(derain_part)
         return self
 
     def __exit__(
@@ -82,14 +89,14 @@ class RayRunner:
                 for task in running:
                     ray.cancel(task, force=True)
                 left = False
-            room = _AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
+            room = _AHEAD * max(1, int(_cluster.cluster_resources().get("CPU", 1)))
             while left and len(running) < room:
                 job = next(jobs, None)
                 if job is None:
                     left = False
                     break
                 task = self._task.options(num_cpus=max(1, job.threads))
-                running[task.remote(msgspec.msgpack.encode(job))] = job
+                running[task.remote(msgspec.msgpack.encode(job), self._stall)] = job
             ended, _ = ray.wait(list(running), timeout=_WAIT) if running else ([], [])
             for task in ended:
                 result = _result(task, running.pop(task), self._retries)

@@ -72,13 +72,13 @@ class SplitBatch:
             parts.close()
 
 
-def runner_for(ray: str | None, workers: int, retries: int) -> PartRunner:
+def runner_for(ray: str | None, workers: int, retries: int, stall: float) -> PartRunner:
     """Ray where an address is given ("local" for this machine), else workers of this machine."""
     if ray is None:
-        return Batch(workers, retries=retries)
+        return Batch(workers, retries=retries, stall=stall)
     from pipeline.ray_runner import RayRunner
 
-    return RayRunner(ray, retries=retries)
+    return RayRunner(ray, retries=retries, stall=stall)
 
 
 class _File:
