@@ -37,6 +37,7 @@ class LiveOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     id: str  # names the stream in reports
     source: str  # rtsp://, rtmp://, http://, udp://, srt://, /dev/videoN, lavfi:GRAPH, or a file, read at its own pace
     destinations: list[str] = []  # none: only the preview shows it
+    parent: int = 0  # process number of who orders it, and is not outlived; 0: of who started it
     status: str = ""  # ipc:// address that reports are pushed to; "": nobody listens
     preview: str = ""  # ipc:// address to bind the preview to (`pipeline.preview_feed`); "": no preview
     preview_width: int = 960  # pixels; the preview is scaled down to it

@@ -24,16 +24,9 @@ class Receiver(Endpoint):
     count = 0
     """How many frames have come."""
 
-    def accept(self, timeout: float | None = None, *, after_another: bool = False) -> StreamInfo:
-        """Wait for a sender and hear what it sends. DerainError after `timeout` seconds.
-
-        `after_another`: this end may have taken the place of one that died. What ZeroMQ had still queued for that one
-        arrives here before the sender's hello, and is passed over.
-        """
-        heard = self._receive(timeout)
-        while after_another and heard is not None and not isinstance(heard[0], Hello):
-            heard = self._receive(timeout)
-        match heard:
+    def accept(self, timeout: float | None = None) -> StreamInfo:
+        """Wait for a sender and hear what it sends. DerainError after `timeout` seconds."""
+        match self._receive(timeout):
             case None:
                 raise DerainError(f"the {self.stage} stage heard nothing of the {self.peer} stage for {timeout:g} s")
             case Hello(protocol, info), None:

@@ -17,6 +17,8 @@ class Sender(Endpoint):
 
     frames = 0
     """How many were sent."""
+    epoch = 0
+    """See `Hello.epoch`."""
 
     def hello(self, info: StreamInfo, timeout: float | None = None) -> None:
         """Announce the stream and wait until the receiver is ready for it. DerainError after `timeout` seconds."""
@@ -77,7 +79,9 @@ class Sender(Endpoint):
         return not self._outstanding or (self._frames_left >= 1 and self._bytes_left >= size)
 
     def _put(self, frame: Frame, size: int) -> None:
-        self._socket.send_multipart([pack(FrameMsg(frame.header)), frame.pixels.data], copy=False, track=False)
+        self._socket.send_multipart(
+            [pack(FrameMsg(frame.header, self.epoch)), frame.pixels.data], copy=False, track=False
+        )
         self.frames += 1
         self._frames_left -= 1
         self._bytes_left -= size
@@ -86,7 +90,7 @@ class Sender(Endpoint):
     def finish(self, damaged: int = 0, timeout: float | None = None) -> None:
         """End the stream and wait until the last stage has closed its file. DerainError after `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        self._post(End(self.frames, damaged))
+        self._post(End(self.frames, damaged, self.epoch))
         while True:
             match self._receive(left(deadline)):
                 case None:

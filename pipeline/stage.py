@@ -7,11 +7,9 @@ killed gives up, which removes its half file, and clears away the sockets.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from importlib import import_module
@@ -22,14 +20,12 @@ import zmq
 
 from pipeline.job import Job
 from pipeline.link import LINGER_MS, Stopped
+from pipeline.orphans import end_with_parent, is_gone
 from pipeline.private_folder import remove
 from pipeline.wire import Failure, Message, Progress, Ready, Report, pack
 
 NAMES = ("decode", "derain", "encode")
 _PROGRESS_EVERY = 0.2  # seconds
-_ORPHAN_GRACE = 5.0
-"""Seconds that a stage without a front has to end by itself."""
-_PR_SET_PDEATHSIG = 1
 
 
 class StageOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,24 +92,6 @@ class Stage:
             raise Stopped
 
 
-def _die_with_parent(stage: Stage) -> None:
-    """Have Linux say at once (SIGTERM) when the front dies, however it dies; elsewhere `Stage.stopped` notices.
-
-    A stage that then hangs in a library, where it can't look whether to stop, is ended the hard way.
-    """
-
-    def watch() -> None:
-        while not stage.orphaned():
-            time.sleep(1)
-        time.sleep(_ORPHAN_GRACE)
-        remove(stage.order.folder)
-        os._exit(1)
-
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def main() -> int:
     """Carry out the stage that the command line names."""
     for number in (signal.SIGINT, signal.SIGHUP):
@@ -129,7 +107,7 @@ def carry_out(name: str, order: StageOrder) -> int:
         stage.stop()
 
     signal.signal(signal.SIGTERM, on_term)
-    _die_with_parent(stage)
+    end_with_parent(order.parent, order.folder)
     work: Callable[[Stage], None] = import_module(f"pipeline.{name}").run
     try:
         work(stage)
@@ -141,17 +119,8 @@ def carry_out(name: str, order: StageOrder) -> int:
         return 1
     finally:
         zmq.Context.instance().destroy(linger=LINGER_MS)  # or the last words would be lost with the process
-        if stage.orphaned() or _is_ending(order.parent):
+        if is_gone(order.parent):
             remove(order.folder)
-
-
-def _is_ending(process: int) -> bool:
-    """Whether its first thread has ended and others have not yet: it is told of then, but is still our parent."""
-    try:
-        with open(f"/proc/{process}/stat", "rb") as stat:
-            return stat.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
-    except OSError:
-        return False
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
 
     protocol: int
     info: StreamInfo
+    epoch: int = 0  # of a live link, where another may take this sender's place: the frames that follow have it too
 
 
 class Welcome(msgspec.Struct, frozen=True, tag=True):
@@ -46,7 +47,7 @@ class FrameMsg(msgspec.Struct, frozen=True, tag=True):
     """A frame; its pixels are the message's second part."""
 
     header: FrameHeader
-    epoch: int = 0  # between hosts: of the `Resume` it follows
+    epoch: int = 0  # between hosts: of the `Resume` it follows; of a live link: of the `Hello`
 
 
 class Credit(msgspec.Struct, frozen=True, tag=True):

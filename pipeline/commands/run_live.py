@@ -49,6 +49,7 @@ def run_live(order: LiveOrder, *, quiet: bool, json: bool) -> None:
         KeyboardInterrupt: Two signals: the second ends it at once.
     """
     from pipeline.live.check import check_order, resolve
+    from pipeline.live.nursery import Nursery
     from pipeline.live.session import LiveSession
 
     hide_arguments(sys.argv[1:])
@@ -77,8 +78,9 @@ def run_live(order: LiveOrder, *, quiet: bool, json: bool) -> None:
 
     try:
         order = resolve(order)
-        check_order(order, stdio=True)
-        final = LiveSession(order, listen, **descriptors).run(lambda: bool(asked))
+        with Nursery() as nursery:  # it gets ready while we look at the order
+            check_order(order, stdio=True)
+            final = LiveSession(order, nursery, listen, **descriptors).run(lambda: bool(asked))
     except DerainError as error:
         text = scrub(str(error), [order.source, *order.destinations])
         if json:

@@ -6,22 +6,22 @@ be meant.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import zmq
 
 from pipeline.errors import DerainError, UsageError
 from pipeline.live.check import check_order, resolve
+from pipeline.live.nursery import Nursery
 from pipeline.live.session import LiveSession
 from pipeline.live_status import LiveOrder, LiveStatus, pack_status, read_order
+from pipeline.orphans import signal_when_orphaned
 from pipeline.redact import redact, scrub
-
-_PR_SET_PDEATHSIG = 1
 
 
 class _Reporter:
@@ -44,19 +44,32 @@ class _Reporter:
 
 
 def main() -> int:
-    """Run the stream; whatever goes wrong is in the last status, and one line on stderr."""
-    parent = os.getppid()
+    """Run the stream that is ordered on standard input."""
+    return born("", sys.stdin.buffer.read())
+
+
+def born(_: str, data: bytes) -> int:
+    """Run the stream; whatever goes wrong is in the last status, and one line on stderr. Returns the exit code.
+
+    Args:
+        data: A `LiveOrder` as JSON.
+    """
     asked = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked.set())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal_when_orphaned()
     try:
-        order = read_order(sys.stdin.buffer.read())
+        order = read_order(data)
     except DerainError as error:
         print(f"derain: {error}", file=sys.stderr)
         return 2
+    parent = order.parent or os.getppid()
+    with Nursery() as nursery:  # before there are threads: then it is forked
+        return _run(order, nursery, lambda: asked.is_set() or os.getppid() != parent)
+
+
+def _run(order: LiveOrder, nursery: Nursery, stop: Callable[[], bool]) -> int:
     reporter = _Reporter(order)
     reporter.tell(
         LiveStatus(id=order.id, state="starting", pid=os.getpid(), at=time.time(), source=redact(order.source))
@@ -67,7 +80,7 @@ def main() -> int:
     except DerainError as error:
         return _refused(order, reporter, error)
     try:
-        LiveSession(order, reporter.tell).run(lambda: asked.is_set() or os.getppid() != parent)
+        LiveSession(order, nursery, reporter.tell).run(stop)
         return 0
     except DerainError as error:
         print(f"derain: {scrub(str(error), [order.source, *order.destinations])}", file=sys.stderr)

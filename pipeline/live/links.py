@@ -1,4 +1,4 @@
-"""Links between the stages of a live stream: the same as for files, but they are made anew when a neighbour dies."""
+"""Links between the stages of a live stream: what a stage sees of its neighbours, whoever takes their place."""
 
 from __future__ import annotations
 
@@ -8,23 +8,11 @@ import msgspec
 
 from pipeline.errors import DerainError
 from pipeline.frame import Frame, StreamInfo
-from pipeline.link import Receiver, Sender
+from pipeline.live.lasting import LastingReceiver, LastingSender
 from pipeline.wire import StageFailed
 
 END_TIMEOUT = 8.0
 """Seconds that the stages behind may take to finish when the stream ends."""
-
-
-class _RoomySender(Sender):
-    """A sender that can be asked for room before there is a frame, so that the frame sent is the newest."""
-
-    def room(self, timeout: float) -> bool:
-        """Whether the receiver would take a frame, for which it waits `timeout` seconds."""
-        if self._has_credit(0):
-            while self._take(0):
-                pass
-            return True
-        return self._take(timeout) and self._has_credit(0)
 
 
 class Downstream:
@@ -39,7 +27,7 @@ class Downstream:
 
     def __init__(self, url: str, stage: str, peer: str, stop: Callable[[], bool]) -> None:
         self._url, self._stage, self._peer, self._stop = url, stage, peer, stop
-        self._sender: _RoomySender | None = None
+        self._sender: LastingSender | None = None
         self._info: StreamInfo | None = None
         self.sent = 0
         """Frames, over all links."""
@@ -76,7 +64,7 @@ class Downstream:
 
     def finish(self) -> bool:
         """End the stream; whether all behind have said that they are done."""
-        if self._sender is None:
+        if self._sender is None or self._info is None:
             return False
         try:
             self._sender.finish(timeout=END_TIMEOUT)
@@ -91,19 +79,17 @@ class Downstream:
             self._sender.close()
             self._sender = None
 
-    def _link(self, info: StreamInfo) -> _RoomySender:
-        if self._sender is not None and self._info is not None and not same_colours(info, self._info):
-            self.close()
+    def _link(self, info: StreamInfo) -> LastingSender:
         if self._sender is None:
-            sender = _RoomySender(self._url, bind=True, stage=self._stage, peer=self._peer, stop=self._stop)
-            self._sender = sender
-            sender.hello(info)
+            self._sender = LastingSender(self._url, bind=True, stage=self._stage, peer=self._peer, stop=self._stop)
+        if self._info is None or not same_colours(info, self._info):
+            self._sender.hello(info)
             self._info = info
         return self._sender
 
     def _drop(self) -> None:
         self.broken += 1
-        self.close()
+        self._info = None
 
 
 class Upstream:
@@ -118,30 +104,27 @@ class Upstream:
     """
 
     def __init__(self, url: str, stage: str, peer: str, in_flight: int, stop: Callable[[], bool]) -> None:
-        self._url, self._stage, self._peer, self._in_flight, self._stop = url, stage, peer, in_flight, stop
-        self._receiver: Receiver | None = None
+        self._in_flight = in_flight
+        self._receiver = LastingReceiver(url, bind=False, stage=stage, peer=peer, stop=stop)
 
     def frames(self, prepare: Callable[[StreamInfo], None]) -> Iterator[tuple[StreamInfo, Frame]]:
-        """Frames with their stream, over as many links as it takes, until one ends as it should.
+        """Frames with their stream, from as many senders as it takes, until one ends as it should.
 
         `prepare` is called with the stream before its first frame may come: what takes long is done there, so that
         no frame grows old in the meantime.
         """
         while True:
-            receiver = Receiver(self._url, bind=False, stage=self._stage, peer=self._peer, stop=self._stop)
-            self._receiver = receiver
+            info = self._receiver.accept()
             try:
-                info = receiver.accept(after_another=True)
                 prepare(info)
-                for frame in receiver.frames(self._in_flight):
+                for frame in self._receiver.frames(self._in_flight):
                     yield info, frame
                 return
-            except StageFailed:
-                receiver.close()
+            except StageFailed:  # another follows
+                continue
 
     def acknowledge(self) -> None:
         """After `frames` has run out: all of them are where they belong."""
-        assert self._receiver is not None
         self._receiver.acknowledge()
         self._receiver.close()
 

@@ -12,30 +12,33 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 
 import msgspec
 import zmq
 
 from pipeline.errors import DerainError, UsageError
+from pipeline.job import IDENTITY
+from pipeline.live.births import Birth
+from pipeline.live.child import DEATHS, LiveChild
 from pipeline.live.decode import HUNG
 from pipeline.live.messages import LiveStageOrder, StageReport, unpack
+from pipeline.live.nursery import Nursery
 from pipeline.live.tally import Tally
 from pipeline.live_status import STATUS_EVERY, LiveOrder, LiveState, LiveStatus
 from pipeline.private_folder import private_folder
 from pipeline.redact import scrub
-from pipeline.supervisor import child_environment
 from pipeline.wire import Failure
 
 STAGES = ("decode", "derain", "encode")
 _SLICE_MS = 50
+_SOON_MS = 5
 SILENCE = 10.0
 """Seconds without a report after which a process is taken for hung, killed and replaced."""
 START_SILENCE = 120.0
 """The same until its first work is done: libraries hold Python's lock while they load and compile."""
-DEATHS, DEATHS_WITHIN = 8, 60.0
-"""So many deaths of one process in so many seconds, and the stream has failed."""
+DEATHS_WITHIN = 60.0
+"""`DEATHS` of one process in so many seconds, and the stream has failed."""
 DRAIN = 6.0
 """Seconds that frames on their way have at the end, before the encoder is asked to close."""
 CLOSE = 6.0
@@ -44,41 +47,30 @@ CLOSE = 6.0
 Listener = Callable[[LiveStatus], None]
 
 
-class _Child:
-    """One process, and what is known of it."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.process: subprocess.Popen[bytes] | None = None
-        self.number = 0  # deaths so far
-        self.heard = 0.0
-        self.worked = False
-        self.done = False
-        self.due = 0.0  # when to start it
-        self.deaths: deque[float] = deque(maxlen=DEATHS)
-
-    @property
-    def alive(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-
 class LiveSession:
     """Runs one live stream until it is stopped, ends, or fails.
 
     Args:
         order: The stream.
+        nursery: Where its processes come from.
         listen: Called with each status.
         stdin: File descriptor for the source "-".
         stdout: File descriptor for the destination "-".
     """
 
     def __init__(
-        self, order: LiveOrder, listen: Listener = lambda _: None, *, stdin: int = -1, stdout: int = -1
+        self,
+        order: LiveOrder,
+        nursery: Nursery,
+        listen: Listener = lambda _: None,
+        *,
+        stdin: int = -1,
+        stdout: int = -1,
     ) -> None:
-        self._order, self._listen = order, listen
+        self._order, self._nursery, self._listen = order, nursery, listen
         self._stdin, self._stdout = stdin, stdout
         self._tally = Tally(order)
-        self._children = {name: _Child(name) for name in self._names()}
+        self._children = {name: LiveChild(name) for name in self._names()}
         self._epoch = time.monotonic()
         self._folder = ""
         self._failure: Failure | None = None
@@ -133,10 +125,10 @@ class LiveSession:
     def _start_due(self) -> None:
         now = time.monotonic()
         for child in self._children.values():
-            if child.process is None and not child.done and now >= child.due:
+            if child.process is None and not child.asked and not child.done and now >= child.due:
                 self._start(child)
 
-    def _start(self, child: _Child) -> None:
+    def _start(self, child: LiveChild) -> None:
         kind = "output" if child.name.startswith("output") else child.name
         told = LiveStageOrder(
             order=self._order,
@@ -151,26 +143,22 @@ class LiveSession:
             reason=self._reason if kind == "decode" else "",
             connected=kind == "decode" and self._first_frame is not None,
         )
-        passed = [fd for fd in (self._stdin, self._stdout) if fd >= 0]
+        birth = Birth(
+            name=child.name,
+            kind="stage",
+            stage=kind,
+            order=msgspec.json.encode(told),
+            parent=os.getpid(),
+            model=self._order.model if kind == "derain" and self._order.model != IDENTITY else "",
+            kept=[fd for fd in (self._stdin, self._stdout) if fd >= 0],
+        )
         with open(self._log(child), "wb") as log:
-            child.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pipeline.live.stage", kind],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=child_environment(),
-                pass_fds=passed,
-            )
-        child.heard, child.worked = time.monotonic(), False
-        assert child.process.stdin is not None
-        try:
-            child.process.stdin.write(msgspec.json.encode(told))
-            child.process.stdin.close()
-        except BrokenPipeError:
-            pass  # it died at once; `_look` notices
+            self._nursery.ask(birth, log.fileno())
+        child.asked = True
 
     def _hear(self, front: zmq.Socket[bytes]) -> None:
-        timeout = _SLICE_MS
+        self._take_born()
+        timeout = _SLICE_MS if not any(child.asked for child in self._children.values()) else _SOON_MS
         while front.poll(timeout):
             timeout = 0
             message = unpack(front.recv())
@@ -178,6 +166,10 @@ class LiveSession:
                 self._report(message)
             elif isinstance(message, Failure):
                 self._failed(message)
+
+    def _take_born(self) -> None:
+        for name, process in self._nursery.born():
+            self._children[name].begin(process)
 
     def _report(self, report: StageReport) -> None:
         self._tally.take(report)
@@ -210,9 +202,9 @@ class LiveSession:
                     continue
             self._replace(child, now)
 
-    def _replace(self, child: _Child, now: float) -> None:
+    def _replace(self, child: LiveChild, now: float) -> None:
         assert child.process is not None
-        code = child.process.returncode
+        code = child.process.poll() or 0
         child.process = None
         child.number += 1
         child.deaths.append(now)
@@ -271,6 +263,7 @@ class LiveSession:
                 return
 
     def _kill(self) -> None:
+        self._take_born()
         for child in self._children.values():
             if child.process is not None and child.process.poll() is None:
                 try:
@@ -279,10 +272,10 @@ class LiveSession:
                     child.process.kill()
                     child.process.wait()
 
-    def _log(self, child: _Child) -> str:
+    def _log(self, child: LiveChild) -> str:
         return os.path.join(self._folder, f"{child.name}.log")
 
-    def _last_line(self, child: _Child) -> str:
+    def _last_line(self, child: LiveChild) -> str:
         with open(self._log(child), errors="replace") as log:
             last = next((line.strip() for line in reversed(log.readlines()) if line.strip()), "")
         return scrub(last, self._addresses())

@@ -1,4 +1,5 @@
-"""A process of a live stream: `python -m pipeline.live.stage decode`, told what to do on standard input.
+"""A process of a live stream: born in a nursery, or `python -m pipeline.live.stage decode` with its order on standard
+input.
 
 It reports to the front several times a second, from a thread of its own, so that a stage that loads a network or waits
 on a server is not taken for dead. It leaves Ctrl-C to the front and does not outlive it.
@@ -6,14 +7,13 @@ on a server is not taken for dead. It leaves Ctrl-C to the front and does not ou
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
 import threading
-import time
 from importlib import import_module
 from types import FrameType
+from typing import NoReturn
 
 import msgspec
 import zmq
@@ -22,12 +22,12 @@ from pipeline.errors import DerainError
 from pipeline.frame import StreamInfo
 from pipeline.link import LINGER_MS, Stopped
 from pipeline.live.messages import LiveStageOrder, Message, StageReport, pack
+from pipeline.orphans import end_with_parent, is_gone
+from pipeline.private_folder import remove
 from pipeline.redact import scrub
 from pipeline.wire import Failure
 
 REPORT_EVERY = 0.2  # seconds
-_ORPHAN_GRACE = 5.0
-_PR_SET_PDEATHSIG = 1
 
 
 class LiveStage:
@@ -119,34 +119,28 @@ class LiveStage:
         return [self.order.source, *self.order.destinations]
 
 
-def _die_with_parent(stage: LiveStage) -> None:
-    """Have Linux say at once (SIGTERM) when the front dies; a stage that hangs then is ended the hard way."""
-
-    def watch() -> None:
-        while not stage.orphaned():
-            time.sleep(1)
-        stage.stopping.set()
-        time.sleep(_ORPHAN_GRACE)
-        os._exit(1)
-
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def main() -> int:
-    """Carry out one stage. Whatever goes wrong is told to the front; nothing is printed."""
+    """Carry out the stage that the command line names."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    kind = sys.argv[1]
-    told = msgspec.json.decode(sys.stdin.buffer.read(), type=LiveStageOrder)
+    return born(sys.argv[1], sys.stdin.buffer.read())
+
+
+def born(kind: str, order: bytes) -> NoReturn:
+    """Be one stage, to the end of the process. Whatever goes wrong is told to the front; nothing is printed.
+
+    Args:
+        kind: decode, derain, encode or output.
+        order: A `LiveStageOrder` as JSON.
+    """
+    told = msgspec.json.decode(order, type=LiveStageOrder)
     stage = LiveStage(f"output{told.output}" if kind == "output" else kind, told)
 
     def on_term(_number: int, _frame: FrameType | None) -> None:
         stage.stopping.set()
 
     signal.signal(signal.SIGTERM, on_term)
-    _die_with_parent(stage)
+    end_with_parent(told.parent, told.folder, stage.stopping.set)
     stage.begin()
     code = 0
     try:
@@ -160,6 +154,8 @@ def main() -> int:
         stage.fail(error)
         code = 1 if isinstance(error, DerainError) else 70
     zmq.Context.instance().destroy(linger=LINGER_MS)  # or the last words would be lost with the process
+    if is_gone(told.parent):
+        remove(told.folder)
     sys.stdout.flush()
     os._exit(code)  # threads that hang in a library must not keep the process
 

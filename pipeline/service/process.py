@@ -7,7 +7,6 @@ whatever a killed stream leaves behind (its stages) can be cleared away before t
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import signal
 import sys
@@ -19,18 +18,11 @@ from pipeline.live_status import LiveStatus
 
 GROUP_GRACE = 1.0
 """Seconds that the stages of a stream that was killed have to close their files before they are killed too."""
-_PR_SET_CHILD_SUBREAPER = 36
 _LINE = 2000
 """Characters of one printed line that are kept."""
 
 LIVE = (sys.executable, "-P", "-m", "pipeline.live")
 """What a stream is; -P: no module of the working folder."""
-
-
-def adopt_orphans() -> None:
-    """Have Linux give us the stages of a stream that was killed, so that they can be waited for."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def cause_of_death(code: int, status: LiveStatus | None, printed: str) -> str:

@@ -14,13 +14,14 @@ from contextlib import contextmanager, suppress
 import uvicorn
 
 from pipeline.errors import DerainError, UsageError
+from pipeline.orphans import adopt_orphans
 from pipeline.private_folder import private_folder
 from pipeline.service.api import Api
 from pipeline.service.auth import Auth, read_token
 from pipeline.service.config import Listen, ServiceConfig, load_config
 from pipeline.service.manager import Manager
 from pipeline.service.pictures import Pictures
-from pipeline.service.process import LIVE, adopt_orphans
+from pipeline.service.process import LIVE
 from pipeline.service.tracing import Tracer
 from pipeline.service.webrtc import WebRtcViewers
 

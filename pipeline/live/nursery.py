@@ -1,0 +1,189 @@
+"""Has processes born in a nursery, which takes milliseconds; where that can't be, in interpreters of their own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Self, TypeAlias
+
+from pipeline.forked import Child, Forked, may_fork
+from pipeline.live.backoff import Backoff
+from pipeline.live.births import LARGEST, Birth, pack, read_born
+from pipeline.orphans import adopt_orphans
+from pipeline.supervisor import child_environment
+
+Process: TypeAlias = subprocess.Popen[bytes] | Child
+PATIENCE = 60.0
+"""Seconds after which a nursery that does not answer is given up: it may hang in an import."""
+
+
+class Nursery:
+    """A nursery of our own. `ask` for a process, and find it among those that `born` tells of, soon after.
+
+    What was asked of a nursery that dies is started the slow way, and another nursery takes its place.
+    """
+
+    def __init__(self) -> None:
+        self._wire: socket.socket | None = None
+        self._process: Process | None = None
+        self._asked: dict[str, tuple[Birth, list[int], float]] = {}
+        self._born: list[tuple[str, Process]] = []
+        self._backoff = Backoff(0.5, 60.0)
+        self._due = 0.0
+        self._able = sys.platform == "linux"
+        self.look()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """Process number of the nursery."""
+        return self._process.pid if self._process else None
+
+    def ask(self, birth: Birth, log: int) -> None:
+        """Ask for a process; `log` takes its standard output and error."""
+        files = [os.dup(number) for number in (log, *birth.kept)]
+        self._asked[birth.name] = (birth, files, time.monotonic())
+        self.look()
+        if self._wire is None:
+            self._start_all()
+            return
+        try:
+            socket.send_fds(self._wire, [pack(birth)], files)
+        except OSError:  # it has died, or is behind by more than the socket holds
+            self._lose()
+
+    def born(self) -> list[tuple[str, Process]]:
+        """Who has been born since, by name. Never waits."""
+        while self._wire is not None:
+            try:
+                data = self._wire.recv(LARGEST)
+            except BlockingIOError:
+                break
+            except OSError:
+                data = b""
+            if not data:
+                self._lose()
+                break
+            self._answered(data)
+        if any(time.monotonic() - at > PATIENCE for _, _, at in self._asked.values()):
+            self._lose()
+        self.look()
+        born, self._born = self._born, []
+        return born
+
+    def look(self) -> None:
+        """Start a nursery where there is none."""
+        if self._wire is None and self._able and time.monotonic() >= self._due:
+            self._due = time.monotonic() + self._backoff.next()
+            self._open()
+
+    def close(self) -> None:
+        """End the nursery; its children live on."""
+        for _, files, _ in self._asked.values():
+            _close(files)
+        self._asked.clear()
+        self._shut()
+
+    def _open(self) -> None:
+        adopt_orphans()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                # one that was born in a nursery itself has everything in it already
+                self._process = _forked(theirs) if may_fork() and "torch" in sys.modules else _spawned(theirs)
+            except OSError:
+                ours.close()
+                return
+        ours.setblocking(False)
+        self._wire = ours
+
+    def _answered(self, data: bytes) -> None:
+        born = read_born(data)
+        if born.name not in self._asked:
+            return
+        if not born.pid:  # a library has started a thread there: it would in its successor, too
+            self._able = False
+            self._lose()
+            return
+        self._backoff.reset()
+        _, files, _ = self._asked.pop(born.name)
+        _close(files)
+        self._born.append((born.name, Child(born.pid)))
+
+    def _lose(self) -> None:
+        self._shut()
+        self._start_all()
+
+    def _shut(self) -> None:
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _start_all(self) -> None:
+        """Start what was asked for and never came, each in an interpreter of its own."""
+        asked, self._asked = self._asked, {}
+        for name, (birth, files, _) in asked.items():
+            self._born.append((name, _exec(birth, files)))
+            _close(files)
+
+
+def _forked(wire: socket.socket) -> Process:
+    from pipeline.live import nursery_process
+
+    number = wire.fileno()
+    return Forked(
+        lambda: nursery_process.tend(socket.socket(fileno=number)),
+        ["-m", "pipeline.live.nursery_process", "-"],
+        log=2,
+        quiet=False,
+        kept=[number],
+    )
+
+
+def _spawned(wire: socket.socket) -> Process:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "pipeline.live.nursery_process", str(wire.fileno())],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env=child_environment(),
+        pass_fds=[wire.fileno()],
+    )
+
+
+def _exec(birth: Birth, files: Sequence[int]) -> Process:
+    process = subprocess.Popen(
+        [sys.executable, "-P", *birth.title],  # -P: no module of the working folder
+        stdin=subprocess.PIPE,
+        stdout=files[0],
+        stderr=files[0],
+        env=child_environment(),
+        start_new_session=birth.kind == "stream",
+        pass_fds=birth.kept,
+    )
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):  # it died at once, as its parent will see
+        process.stdin.write(birth.order)
+        process.stdin.close()
+    return process
+
+
+def _close(files: Sequence[int]) -> None:
+    for number in files:
+        os.close(number)
