@@ -80,7 +80,11 @@ def _bear(wire: socket.socket, birth: Birth, files: list[int]) -> int:
         child = os.fork()
         if child == 0:
             work = partial(_begin, birth, middle)
+            if birth.kind == "stream":
+                os.setsid()  # the first of a process group, by which it can be ended with all its own
             live(work, birth.title, {1: files[0], 2: files[0]} | dict(zip(birth.kept, files[1:], strict=True)))
+        while birth.kind == "stream" and os.getpgid(child) != child:
+            time.sleep(0.001)
         os.write(writing, str(child).encode())
         os._exit(0)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -98,8 +102,6 @@ def _begin(birth: Birth, middle: int) -> int:
         time.sleep(0.001)
     if os.getppid() != birth.parent:
         return 1
-    if birth.kind == "stream":
-        os.setsid()  # the first of a process group
     module = "pipeline.live.__main__" if birth.kind == "stream" else "pipeline.live.stage"
     return int(import_module(module).born(birth.stage, birth.order))
 

@@ -12,9 +12,9 @@ import zmq.asyncio
 
 from pipeline.errors import DerainError, UsageError
 from pipeline.redact import redact
+from pipeline.service.births import Births
 from pipeline.service.config import ServiceConfig, StreamConfig, load_config, parse_stream
 from pipeline.service.lease import Lease
-from pipeline.service.process import LIVE
 from pipeline.service.shown import shown
 from pipeline.service.stream import Stream
 from pipeline.service.tracing import Tracer
@@ -37,7 +37,7 @@ class Manager:
         *,
         folder: str,
         tracer: Tracer | None = None,
-        command: Sequence[str] = LIVE,
+        command: Sequence[str] = (),
         adjust: Callable[[ServiceConfig], ServiceConfig] = lambda config: config,
     ) -> None:
         """
@@ -49,7 +49,8 @@ class Manager:
             command: The process of a stream; tests put another in its place.
             adjust: What the command line overrules in the file, for reloads.
         """
-        self._path, self._folder, self._command, self._adjust = path, folder, command, adjust
+        self._path, self._folder, self._adjust = path, folder, adjust
+        self._births = Births(command)
         self.config = config
         self._tracer = tracer or Tracer()
         self._context = zmq.asyncio.Context()
@@ -94,6 +95,7 @@ class Manager:
         while True:
             for stream in self.streams():
                 stream.check()
+            self._births.look()
             await asyncio.sleep(_CHECK_EVERY)
 
     def begin(self) -> None:
@@ -178,11 +180,11 @@ class Manager:
             self.config.restart,
             address=f"ipc://{self._folder}/{self._numbered}",
             context=self._context,
+            births=self._births,
             lease=lease,
             room=self._room,
             tracer=self._tracer,
             origin=origin,
-            command=self._command,
         )
         stream.set_restart(self.config.restart, self.config.drain_seconds)
         self._streams[config.id] = stream
@@ -213,4 +215,5 @@ class Manager:
             stream.kill()
 
     def close(self) -> None:
+        self._births.close()
         self._context.destroy(linger=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pipeline.live_status import LiveOrder, write_order
 from pipeline.service.config import StreamConfig
 
@@ -17,4 +19,6 @@ def make_order(config: StreamConfig, *, status: str, preview: str) -> bytes:
         status: Address that the process reports to.
         preview: Address that it binds its pictures to; "": none.
     """
-    return write_order(LiveOrder(status=status, preview=preview, **config.model_dump(exclude=set(_OURS))))
+    return write_order(
+        LiveOrder(parent=os.getpid(), status=status, preview=preview, **config.model_dump(exclude=set(_OURS)))
+    )

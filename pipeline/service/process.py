@@ -1,4 +1,4 @@
-"""One stream's process group: `python -m pipeline.live`, told what to do on standard input.
+"""One stream's process group: the front of a live stream (`pipeline.live.__main__`) and its stages.
 
 The process is the first of a group of its own, so that a Ctrl-C in the terminal reaches only the service, and so that
 whatever a killed stream leaves behind (its stages) can be cleared away before the next one starts.
@@ -9,20 +9,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 
+from pipeline.live.nursery import Process
 from pipeline.live_status import LiveStatus
+from pipeline.service.births import Births
 
 GROUP_GRACE = 1.0
 """Seconds that the stages of a stream that was killed have to close their files before they are killed too."""
 _LINE = 2000
 """Characters of one printed line that are kept."""
-
-LIVE = (sys.executable, "-P", "-m", "pipeline.live")
-"""What a stream is; -P: no module of the working folder."""
 
 
 def cause_of_death(code: int, status: LiveStatus | None, printed: str) -> str:
@@ -38,42 +36,47 @@ def cause_of_death(code: int, status: LiveStatus | None, printed: str) -> str:
 class StreamProcess:
     """A running process. Made by `launch`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, said: Callable[[str], None]) -> None:
-        self._process = process
+    def __init__(
+        self,
+        process: Process,
+        errors: asyncio.StreamReader,
+        transport: asyncio.ReadTransport,
+        said: Callable[[str], None],
+    ) -> None:
+        self._process, self._errors, self._transport = process, errors, transport
         self._lines: deque[str] = deque(maxlen=20)
         self._reader = asyncio.create_task(self._read(said))
         self.pid = process.pid
 
     @classmethod
     async def launch(
-        cls, order: bytes, said: Callable[[str], None], lease: int | None, command: Sequence[str] = LIVE
+        cls, births: Births, order: bytes, model: str, said: Callable[[str], None], lease: int | None
     ) -> StreamProcess:
-        """Start a process and hand it its order.
+        """Start a process.
 
         Args:
-            order: Goes to its standard input, which is then closed.
+            births: Where it comes from.
+            order: What it is told.
+            model: The network that it will need.
             said: Called with each line that it prints.
             lease: Descriptor that it is to hold open as long as it lives.
-            command: What to start.
+
+        Raises:
+            OSError: It can't be started.
         """
-        path = os.pathsep.join(entry for entry in sys.path if entry)
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-            pass_fds=() if lease is None else (lease,),
-            # OpenMP's threads wait asleep: spinning, they take the cores from the other streams
-            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONPATH": path},
-        )
-        started = cls(process, said)
-        assert process.stdin is not None
-        with suppress(ConnectionError):  # it died at once: `wait` tells
-            process.stdin.write(order)
-            await process.stdin.drain()
-        process.stdin.close()
-        return started
+        reading, writing = os.pipe()
+        pipe = os.fdopen(reading, "rb", buffering=0)
+        try:
+            process = await births.have(order, model, writing, lease)
+        except BaseException:
+            pipe.close()
+            raise
+        finally:
+            os.close(writing)
+        errors = asyncio.StreamReader()
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(errors), pipe)
+        return cls(process, errors, transport, said)
 
     def last_line(self) -> str:
         """What it printed last, with anything in it but blanks."""
@@ -81,8 +84,7 @@ class StreamProcess:
 
     def terminate(self) -> None:
         """Ask it to drain and end."""
-        with suppress(ProcessLookupError):
-            self._process.terminate()
+        self._process.terminate()
 
     def kill(self) -> None:
         """End the whole group at once."""
@@ -99,7 +101,7 @@ class StreamProcess:
         Returns:
             Its exit code, negative where a signal ended it, and whether it ended without being killed by us.
         """
-        ended = asyncio.create_task(self._process.wait())
+        ended = asyncio.create_task(_end_of(self._process))
         wanted = asyncio.create_task(asked.wait())
         await asyncio.wait({ended, wanted}, return_when=asyncio.FIRST_COMPLETED)
         wanted.cancel()
@@ -124,6 +126,7 @@ class StreamProcess:
         self._reader.cancel()
         with suppress(asyncio.CancelledError):
             await self._reader
+        self._transport.close()
 
     def _group_lives(self) -> bool:
         with suppress(ChildProcessError):
@@ -137,9 +140,8 @@ class StreamProcess:
 
     async def _read(self, said: Callable[[str], None]) -> None:
         """Take in what it prints, line by line, however long the lines are."""
-        assert self._process.stderr is not None
         rest = ""
-        while chunk := await self._process.stderr.read(8192):
+        while chunk := await self._errors.read(8192):
             *lines, rest = (rest + chunk.decode(errors="replace")).split("\n")
             rest = rest[:_LINE]
             for line in lines:
@@ -150,3 +152,20 @@ class StreamProcess:
         if line.strip():
             self._lines.append(line.strip())
             said(line.rstrip())
+
+
+async def _end_of(process: Process) -> int:
+    """Wait for its exit code, negative where a signal ended it."""
+    while (code := process.poll()) is None:
+        if not hasattr(os, "pidfd_open"):  # elsewhere than on Linux
+            await asyncio.sleep(0.05)
+            continue
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        handle = os.pidfd_open(process.pid)
+        loop.add_reader(handle, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(handle)
+            os.close(handle)
+    return code

@@ -21,7 +21,6 @@ from pipeline.service.auth import Auth, read_token
 from pipeline.service.config import Listen, ServiceConfig, load_config
 from pipeline.service.manager import Manager
 from pipeline.service.pictures import Pictures
-from pipeline.service.process import LIVE
 from pipeline.service.tracing import Tracer
 from pipeline.service.webrtc import WebRtcViewers
 
@@ -42,7 +41,7 @@ class Service:
     def __init__(
         self,
         path: str,
-        command: Sequence[str] = LIVE,
+        command: Sequence[str] = (),
         adjust: Callable[[ServiceConfig], ServiceConfig] = lambda config: config,
     ) -> None:
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 
 import zmq.asyncio
@@ -13,13 +13,14 @@ import zmq.asyncio
 from pipeline.errors import DerainError
 from pipeline.live_status import LiveStatus
 from pipeline.redact import redact
+from pipeline.service.births import Births
 from pipeline.service.config import Restart, StreamConfig
 from pipeline.service.inbox import Inbox
 from pipeline.service.lease import Holder, Lease
 from pipeline.service.order import make_order
 from pipeline.service.pacing import Pacing
 from pipeline.service.past import Past
-from pipeline.service.process import LIVE, StreamProcess, cause_of_death
+from pipeline.service.process import StreamProcess, cause_of_death
 from pipeline.service.tracing import Tracer
 
 SILENT_AFTER = 2.0
@@ -38,11 +39,11 @@ class Stream:
         *,
         address: str,
         context: zmq.asyncio.Context,
+        births: Births,
         lease: Lease | None = None,
         room: Callable[[], bool] = lambda: True,
         tracer: Tracer | None = None,
         origin: str = "file",
-        command: Sequence[str] = LIVE,
     ) -> None:
         """
         Args:
@@ -50,11 +51,11 @@ class Stream:
             restart: How it is started again.
             address: Beginning of the ipc addresses of its sockets; a number is added for each process.
             context: For its sockets.
+            births: Where its processes come from.
             lease: What makes it this worker's; none where there is only one worker.
             room: Whether this worker may run one more stream.
             tracer: For spans.
             origin: "file" or "api".
-            command: The process; tests put another in its place.
         """
         self.config, self.origin = config, origin
         self.past = Past()
@@ -63,7 +64,7 @@ class Stream:
         self._restart = restart
         self._pacing = Pacing(restart.first_delay, restart.longest_delay, restart.limit, restart.window)
         self._address, self._context = address, context
-        self._lease, self._room, self._tracer, self._command = lease, room, tracer or Tracer(), command
+        self._births, self._lease, self._room, self._tracer = births, lease, room, tracer or Tracer()
         self._state, self._message, self._since = "stopped", "", time.time()
         self._next_start = self._died = 0.0
         self._launches = 0
@@ -260,7 +261,9 @@ class Stream:
         inbox = Inbox(self._context, address, self._take)
         with self._tracer.span("stream", {"stream": self.config.id, "launch": self._launches}) as span:
             try:
-                self._process = process = await StreamProcess.launch(order, self._print, lease, self._command)
+                self._process = process = await StreamProcess.launch(
+                    self._births, order, self.config.model, self._print, lease
+                )
                 code, drained = await process.until_end(self._stop, lambda: self.drain_seconds)
                 if not drained:
                     self.past.note("killed", f"it had not drained after {self.drain_seconds:g} s")
