@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from itertools import islice
 from types import TracebackType
 from typing import Self
 
@@ -109,16 +108,16 @@ class Batch:
         self._context.term()
         self._folder.__exit__(None, None, None)
 
-    def run(self, jobs: Iterable[Job], watch: Watcher, stop: Stop = lambda: False) -> list[JobResult]:
+    def run(self, jobs: Iterable[Job | None], watch: Watcher, stop: Stop = lambda: False) -> list[JobResult]:
         """Carry all jobs out; the results in the order in which they end. Where `stop` says so the rest is not begun.
 
-        Jobs that were not begun have no result.
+        Jobs that were not begun have no result. None among them: the next is known only when another has ended.
         """
-        orders = (Order(number, job, self._restart) for number, job in enumerate(jobs))
+        orders = (Order(number, job, self._restart) if job else None for number, job in enumerate(jobs))
         queue = _Queue(orders, self._retries)
         results: list[JobResult] = []
         asked = False
-        while queue or self._busy():
+        while queue or self._busy() or not queue.over:
             if stop() and not asked:
                 asked = True
                 queue.close()
@@ -207,15 +206,20 @@ class Batch:
 class _Queue:
     """Orders that wait for a worker. They are asked for one by one, as a file may have to be looked into first."""
 
-    def __init__(self, orders: Iterator[Order], retries: int) -> None:
+    def __init__(self, orders: Iterator[Order | None], retries: int) -> None:
         self._orders, self._retries = orders, retries
         self._next: deque[Order] = deque()
         self._tries: dict[int, int] = {}
-        self._closed = False
+        self.over = False
+        """Whether no more will come."""
 
     def __bool__(self) -> bool:
-        if not self._next and not self._closed:
-            self._next.extend(islice(self._orders, 1))
+        """Whether there is one now."""
+        if not self._next and not self.over:
+            try:
+                self._next.extend(filter(None, (next(self._orders),)))
+            except StopIteration:
+                self.over = True
         return bool(self._next)
 
     def take(self) -> Order | None:
@@ -234,7 +238,7 @@ class _Queue:
 
     def close(self) -> None:
         self._next.clear()
-        self._closed = True
+        self.over = True
 
 
 def _how(code: int, tries: int) -> str:

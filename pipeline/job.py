@@ -19,7 +19,7 @@ IDENTITY = "identity"
 
 SEGMENT_SECONDS = 10.0
 """Length of the segments that a long file is written in, unless asked otherwise."""
-WARMUP = 24
+WARMUP = 32
 """Frames a network is shown before a part whose past it has not seen. More brings it no nearer to a network that never
 stopped: a spiking network can take hundreds of frames to forget how it began (measured, see docs/offline.md)."""
 
@@ -53,6 +53,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     warmup: int = WARMUP  # frames the network is shown again before a segment that does not follow on
     piece: Piece | None = None  # None: all of the source
     single: bool = False  # the piece is one segment that others are made beside; whoever asked for it joins them
+    exact: bool = False  # a single piece begins with the membranes that the one before has left, and leaves its own
 
 
 class StageTimes(msgspec.Struct, frozen=True, kw_only=True):

@@ -79,7 +79,7 @@ class RayRunner:
     ) -> None:
         ray.shutdown()
 
-    def run(self, jobs: Iterator[Job], watch: Watcher, stop: Stop = lambda: False) -> list[JobResult]:
+    def run(self, jobs: Iterator[Job | None], watch: Watcher, stop: Stop = lambda: False) -> list[JobResult]:
         """Carry all jobs out; the results in the order in which they end."""
         running: dict[Any, Job] = {}
         results: list[JobResult] = []
@@ -91,10 +91,13 @@ class RayRunner:
                 left = False
             room = _AHEAD * max(1, int(_cluster.cluster_resources().get("CPU", 1)))
             while left and len(running) < room:
-                job = next(jobs, None)
-                if job is None:
+                try:
+                    job = next(jobs)
+                except StopIteration:
                     left = False
                     break
+                if job is None:
+                    break  # until a task has ended
                 task = self._task.options(num_cpus=max(1, job.threads))
                 running[task.remote(msgspec.msgpack.encode(job), self._stall)] = job
             ended, _ = ray.wait(list(running), timeout=_WAIT) if running else ([], [])

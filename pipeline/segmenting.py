@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pipeline.errors import DerainError
 from pipeline.frame import Frame, FrameHeader, StreamInfo
-from pipeline.job import Job
+from pipeline.job import IDENTITY, Job
 from pipeline.segments import WorkFolder
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ class Segmenting:
     A segment ends before a frame that the membranes were reset for (a scene cut, where starting anew changes nothing)
     once it has half its length, else when it has its length. That frame is marked `begins`.
 
+    Of a file whose parts are made apart, an `exact` one begins with the membranes that the part before has left, and
+    leaves those with which the next has to begin.
+
     Args:
         job: The job; nothing is done where it is not written in segments.
         info: The stream.
@@ -82,7 +86,9 @@ class Segmenting:
     ) -> None:
         self._derain, self._networks = derain, networks
         self._cuts = is_segmented(job, info) and not job.single
-        self._resumes = self._cuts and job.piece is not None
+        self._exact = job.single and job.exact and job.model != IDENTITY
+        self._resumes = (self._cuts and job.piece is not None) or (self._exact and bool(job.piece and job.piece.number))
+        self._goes_on = self._exact and job.piece is not None and job.piece.end is not None
         self._number = job.piece.number if job.piece else 0
         self._length = job.segment
         rate = float(Fraction(*info.average_rate)) if info.average_rate else 25.0
@@ -97,11 +103,12 @@ class Segmenting:
     def __call__(self, frame: Frame) -> Frame:
         """The derained frame."""
         header = frame.header
+        if self._resumes and not header.warmup:
+            self._resumes = False
+            if not self._put_back() and self._exact:
+                raise DerainError(f"{self._work.path}: the membranes of part {self._number} are gone; start again")
         if not self._cuts or header.warmup:
             return self._derain(frame)
-        if self._resumes:
-            self._resumes = False
-            self._put_back()
         due = self._is_due(header, self._length)
         held = [_states(network) for network in self._networks()] if due else []
         derained = self._derain(frame)
@@ -133,20 +140,28 @@ class Segmenting:
         self._writer.start()
 
     def finish(self) -> None:
-        """Wait until the last membranes are written."""
+        """Wait until the last membranes are written. DerainError where a part cannot leave its own."""
+        if self._goes_on:
+            self._goes_on = False
+            self._number += 1
+            self._keep([_states(network) for network in self._networks()])
+            self.finish()
+            if not _read(self._work, self._number):
+                raise DerainError(f"{self._work.path}: the membranes of part {self._number} cannot be kept there")
         if self._writer:
             self._writer.join()
 
-    def _put_back(self) -> None:
+    def _put_back(self) -> bool:
         """Go on from the membranes that were kept, if they are of the same runtime."""
         networks = self._networks()
         kept = _read(self._work, self._number)
         if kept is None or not kept.states or kept.runtimes != [network.runtime for network in networks]:
-            return  # warmed up, or at a cut where the membranes are zeroed
+            return False  # warmed up, or at a cut where the membranes are zeroed
         from esdnet.state import MembraneState
 
         for network, states in zip(networks, kept.states, strict=True):
             _put(network, [None if data is None else MembraneState.from_bytes(data) for data in states])
+        return True
 
 
 def last_kept(work: WorkFolder, number: int) -> int:
@@ -154,10 +169,12 @@ def last_kept(work: WorkFolder, number: int) -> int:
 
     `number` itself where none of those kept is: it will be warmed up.
     """
-    for candidate in range(number, max(0, number - _KEPT), -1):
-        if _read(work, candidate):
-            return candidate
-    return number
+    return exactly_from(work, number) or number
+
+
+def exactly_from(work: WorkFolder, number: int) -> int:
+    """As `last_kept`, but 0 where none is: then only the beginning will do."""
+    return next((n for n in range(number, max(0, number - _KEPT), -1) if _read(work, n)), 0)
 
 
 def _path(work: WorkFolder, number: int) -> str:

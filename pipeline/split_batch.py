@@ -2,12 +2,17 @@
 
 The same plan and the same parts on one machine and on many: so the results are the same too. A part is a segment of
 its file's work folder; those that are there already are not made again, and when the last is there they are joined.
+
+A part is warmed up on the frames before it, which brings a spiking network near to where it would have been, but not
+there (docs/offline.md). Where every frame has to be that of an unbroken run the parts of a file are made one after the
+other, each with the membranes that the one before has left (`exact`), and workers share the files instead.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Protocol, Self
@@ -16,10 +21,11 @@ import msgspec
 
 from pipeline.batch import Batch, Stop, Watcher
 from pipeline.errors import DerainError
-from pipeline.job import Job, JobResult, check_job
+from pipeline.job import IDENTITY, Job, JobResult, Piece, check_job
 from pipeline.join import join
 from pipeline.manifest import difference, manifest
 from pipeline.plan import plan
+from pipeline.segmenting import exactly_from
 from pipeline.segments import WorkFolder
 from pipeline.sinks.temporary import writing
 
@@ -27,10 +33,14 @@ PART_SECONDS = 60.0
 """Length of a part, unless asked otherwise."""
 ENCODER_THREADS = 4
 """Some encoders give other bits with other numbers of threads, so it must not depend on the machine."""
+_SHOWN = 8
+"""Frames before a part that gets its membranes from the one before: enough to know a scene cut by
+(`pipeline.scene_cut`)."""
 
 
 class PartRunner(Protocol):
-    """Whoever carries out the parts: workers of this machine or a cluster."""
+    """Whoever carries out the parts: workers of this machine or a cluster. None among the jobs: nothing now, but there
+    will be more once one of those that were given out has ended."""
 
     def __enter__(self) -> Self: ...
 
@@ -38,7 +48,7 @@ class PartRunner(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def run(self, jobs: Iterator[Job], watch: Watcher, stop: Stop = ...) -> list[JobResult]: ...
+    def run(self, jobs: Iterator[Job | None], watch: Watcher, stop: Stop = ...) -> list[JobResult]: ...
 
 
 class SplitBatch:
@@ -48,10 +58,12 @@ class SplitBatch:
         runner: Who carries out the parts.
         seconds: Length of a part; 0 is the usual one.
         restart: Throw away what runs that were cut off have left.
+        exact: Make the parts of a file one after the other, so that they are bit for bit those of an unbroken run.
     """
 
-    def __init__(self, runner: PartRunner, seconds: float = 0.0, *, restart: bool = False) -> None:
+    def __init__(self, runner: PartRunner, seconds: float = 0.0, *, restart: bool = False, exact: bool = False) -> None:
         self._runner, self._seconds, self._restart = runner, seconds or PART_SECONDS, restart
+        self._exact = exact
 
     def __enter__(self) -> Self:
         self._runner.__enter__()
@@ -64,12 +76,24 @@ class SplitBatch:
 
     def run(self, jobs: list[Job], watch: Watcher, stop: Stop = lambda: False) -> list[JobResult]:
         """Carry all jobs out; the results in the order in which they end."""
-        parts = _Parts(jobs, self._seconds, self._restart, watch)
+        parts = _Parts([self._in_parts(job) for job in jobs], self._restart, watch)
         try:
             self._runner.run(parts.jobs(stop), parts, stop)
             return parts.results(stop())
         finally:
             parts.close()
+
+    def _in_parts(self, job: Job) -> Job:
+        encode = job.encode
+        if not encode.threads:
+            encode = msgspec.structs.replace(encode, threads=ENCODER_THREADS)
+        return msgspec.structs.replace(
+            job,
+            encode=encode,
+            segment=self._seconds,
+            exact=self._exact,
+            warmup=_SHOWN if self._exact else job.warmup,
+        )
 
 
 def runner_for(ray: str | None, workers: int, retries: int, stall: float) -> PartRunner:
@@ -88,40 +112,53 @@ class _File:
         self.job = job
         self.work = WorkFolder(job.destination)
         self.began = time.monotonic()
+        self.waiting: deque[Piece] = deque()
+        self.under_way = 0
         self.missing: set[int] = set()
         self.parts = 0
-        self.resumed = 0
         self.ended = False
         self.result = JobResult(status="done", source=job.source, destination=job.destination, model=job.model)
+
+    def next_part(self) -> Job | None:
+        """What can be begun now."""
+        if not self.waiting or self.result.status != "done" or (self.job.exact and self.under_way):
+            return None
+        self.under_way += 1
+        return msgspec.structs.replace(self.job, piece=self.waiting.popleft(), single=True)
 
 
 class _Parts(Watcher):
     """Plans files as their turn comes, hears how their parts went, and joins what is complete."""
 
-    def __init__(self, jobs: list[Job], seconds: float, restart: bool, watch: Watcher) -> None:
-        self._jobs, self._seconds, self._restart, self._watch = jobs, seconds, restart, watch
+    def __init__(self, jobs: list[Job], restart: bool, watch: Watcher) -> None:
+        self._jobs, self._restart, self._watch = jobs, restart, watch
         self._files: dict[str, _File] = {}
         self._ended: list[JobResult] = []
 
-    def jobs(self, stop: Stop) -> Iterator[Job]:
-        """The parts to be made, planned file by file."""
-        for asked in self._jobs:
-            if stop():
+    def jobs(self, stop: Stop) -> Iterator[Job | None]:
+        """The parts to be made, planned file by file. None: nothing before one of them has ended."""
+        unplanned = deque(self._jobs)
+        while not stop():
+            open_files = [file for file in self._files.values() if not file.ended]
+            part = next(filter(None, (file.next_part() for file in open_files)), None)
+            if part is None and unplanned:
+                self._plan(unplanned.popleft())
+            elif part is None and not any(file.waiting for file in open_files):
                 return
-            encode = asked.encode
-            if not encode.threads:
-                encode = msgspec.structs.replace(encode, threads=ENCODER_THREADS)
-            job = msgspec.structs.replace(asked, encode=encode, segment=self._seconds)
-            file = self._files[job.destination] = _File(job)
-            self._watch.started(job)
-            try:
-                yield from self._begin(file)
-                if not file.missing and not file.ended:  # the last part may be done before the next is asked for
-                    self._join(file)
-            except (DerainError, OSError) as error:
-                self._fail(file, str(error))
+            else:
+                yield part
 
-    def _begin(self, file: _File) -> Iterator[Job]:
+    def _plan(self, job: Job) -> None:
+        file = self._files[job.destination] = _File(job)
+        self._watch.started(job)
+        try:
+            self._begin(file)
+            if not file.missing:  # an earlier run had only the joining left to do
+                self._join(file)
+        except (DerainError, OSError) as error:
+            self._fail(file, str(error))
+
+    def _begin(self, file: _File) -> None:
         from pipeline.decode import opened
 
         job, work = file.job, file.work
@@ -130,7 +167,7 @@ class _Parts(Watcher):
         check_job(job)
         with opened(job) as source:
             now = manifest(job, source.info)
-        now.settings["split"] = self._seconds
+        now.settings.update(split=job.segment, exact=job.exact)
         work.lock()
         before = work.read()
         if self._restart or before is None:
@@ -139,17 +176,19 @@ class _Parts(Watcher):
                 work.write(now)
         elif differs := difference(before, now):
             raise DerainError(f"{job.destination}: an earlier run had {differs}; pass --restart to begin anew")
-        pieces = plan(job.source, self._seconds, job.warmup, job.partial)
+        pieces = plan(job.source, job.segment, job.warmup, job.partial)
+        if job.exact:
+            work.drop_from(_exactly_to(work, job))
         done = set(work.numbers())
-        file.parts, file.resumed = len(pieces), sum(piece.number in done for piece in pieces)
-        file.missing = {piece.number for piece in pieces} - done
-        for piece in pieces:
-            if piece.number in file.missing and file.result.status == "done":
-                yield msgspec.structs.replace(job, piece=piece, single=True)
+        file.parts = len(pieces)
+        file.waiting.extend(piece for piece in pieces if piece.number not in done)
+        file.missing = {piece.number for piece in file.waiting}
 
     def done(self, result: JobResult) -> None:
         """A part has ended."""
         file = self._files.get(result.destination)
+        if file:
+            file.under_way -= 1
         if file is None or file.result.status != "done":
             return
         if result.status != "done":
@@ -203,3 +242,11 @@ class _Parts(Watcher):
     def close(self) -> None:
         for file in self._files.values():
             file.work.unlock()
+
+
+def _exactly_to(work: WorkFolder, job: Job) -> int:
+    """The first part that has to be made again so that all of them follow on each other."""
+    feet = work.feet()
+    if job.model == IDENTITY or (feet and feet[-1].last):
+        return len(feet)
+    return exactly_from(work, len(feet))

@@ -30,3 +30,21 @@ def derain(tmp_path: Path) -> Derain:
 def _graphs_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Compiled graphs of networks are kept for this run of the tests alone, processes that tests start included."""
     os.environ["DERAIN_CACHE"] = str(tmp_path_factory.mktemp("graphs"))
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a small streaming network: random ones that visibly change the picture and carry something from frame
+    to frame, so that whatever is done to its membranes shows."""
+    import torch
+
+    from esdnet.checkpoint import save
+    from esdnet.streaming import StreamConfig, StreamNet
+
+    torch.manual_seed(0)
+    network = StreamNet(StreamConfig(dims=(8, 8, 8), encoder_blocks=(0, 0, 1), decoder_blocks=(0, 1)))
+    torch.nn.init.normal_(network.head.weight, std=0.003)
+    torch.nn.init.kaiming_uniform_(network.stem.weight)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save(network, path, {})
+    return path

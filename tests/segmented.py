@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Self
 
 import av
 import msgspec
 
 from esdnet import Derainer
+from pipeline.batch import Stop, Watcher
+from pipeline.batch_worker import carried_out
 from pipeline.decode import opened
 from pipeline.deraining import Deraining
-from pipeline.job import IDENTITY, Job
+from pipeline.job import IDENTITY, Job, JobResult
 from pipeline.segment_sink import open_segments
 from pipeline.segment_source import marked, part_of
 from pipeline.segmenting import Segmenting
@@ -78,3 +82,33 @@ def packets(path: Path) -> list[tuple[Fraction, Fraction | None, bytes]]:
             for p in held.demux(video=0)
             if p.size
         ]
+
+
+class AtOnce:
+    """A runner of parts (`pipeline.split_batch`) that has each done before it asks for the next.
+
+    Args:
+        parts: The power fails after so many; None: never.
+    """
+
+    def __init__(self, parts: int | None = None) -> None:
+        self._parts = parts
+        self.made: list[int] = []
+        """Numbers of the parts."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, jobs: Iterator[Job | None], watch: Watcher, stop: Stop = lambda: False) -> list[JobResult]:
+        results: list[JobResult] = []
+        for job in jobs:
+            assert job is not None, "nothing is under way that could be waited for"
+            if len(results) == self._parts:
+                raise CutOff
+            self.made.append(job.piece.number if job.piece else 0)
+            results.append(carried_out(job))
+            watch.done(results[-1])
+        return results

@@ -51,6 +51,7 @@ def batch(
     watch: Annotated[bool, typer.Option("--watch", help="Look for new files until interrupted.", **_MANY)] = False,
     stable: Annotated[float, typer.Option(min=0, help="--watch: seconds a file may not change.", **_MANY)] = 5.0,
     split: Annotated[float, typer.Option(min=0, help="Cut files into parts of so many seconds; 0: no.", **_MANY)] = 0.0,
+    exact: Annotated[bool, typer.Option("--exact", help="A file's parts in turn: no seam at all.", **_MANY)] = False,
     ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster; local: one here.", **_MANY)] = None,
     report: Annotated[str | None, typer.Option(help="JSON file that says how each file went.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,
@@ -81,7 +82,8 @@ def batch(
     if order.parts:
         from pipeline.split_batch import SplitBatch, runner_for
 
-        runner: Batch | SplitBatch = SplitBatch(runner_for(ray, jobs, retries, stall_timeout), split, restart=restart)
+        parts_by = runner_for(ray, jobs, retries, stall_timeout)
+        runner: Batch | SplitBatch = SplitBatch(parts_by, split, restart=restart, exact=exact)
     else:
         runner = Batch(jobs, retries=retries, restart=restart, stall=stall_timeout)
     with runner:

@@ -10,10 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
-from esdnet import checkpoint, load
-from esdnet.streaming import StreamConfig, StreamNet
+from esdnet import load
 from tests.front_door import derain
 from training.clips import ClipInfo, ClipWriter
 
@@ -38,23 +36,11 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights that visibly change the picture and carry something from frame to frame."""
-    torch.manual_seed(0)
-    net = StreamNet(StreamConfig(dims=(8, 8, 8), encoder_blocks=(0, 1, 1), decoder_blocks=(0, 0)))
-    torch.nn.init.normal_(net.head.weight, std=0.003)
-    torch.nn.init.kaiming_uniform_(net.stem.weight)
-    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    checkpoint.save(net, path)
-    return path
-
-
-def test_json_reports_each_clip_and_their_mean(clips, network):
-    done = derain("eval", "--rainy", clips, "--clean", clips, "--json", "--model", network)
+def test_json_reports_each_clip_and_their_mean(clips, tiny):
+    done = derain("eval", "--rainy", clips, "--clean", clips, "--json", "--model", tiny)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert (result["model"], result["frames"]) == (str(network), 8)
+    assert (result["model"], result["frames"]) == (str(tiny), 8)
     assert result["runtime"] not in ("", "auto")
     assert [clip["name"] for clip in result["clips"]] == ["pan", "still"]
     for row in (*result["clips"], result["mean"]):
@@ -65,7 +51,7 @@ def test_json_reports_each_clip_and_their_mean(clips, network):
         assert row["reset"]["psnr_y"] + row["carry_db"] == pytest.approx(row["derained"]["psnr_y"])
         assert 0 < row["rainy"]["ssim_rgb"] < 1
         assert 0 < row["energy"]["ratio"] < 1.5
-    assert result["network"]["parameters"] == sum(p.numel() for p in load(network).parameters())
+    assert result["network"]["parameters"] == sum(p.numel() for p in load(tiny).parameters())
     layers = {layer["name"]: layer for layer in result["clips"][0]["energy"]["layers"]}
     assert layers["stem"]["spikes"] is None and not layers["stem"]["spiking"]
     assert layers["encoder3.0.first.conv"]["spiking"]
@@ -73,16 +59,16 @@ def test_json_reports_each_clip_and_their_mean(clips, network):
     assert result["mean"]["gain_db"] == pytest.approx(np.mean(gains))
 
 
-def test_a_reset_before_each_frame_gives_another_result_and_says_so(clips, network):
-    pair = ["--rainy", clips / "still.rainy.mkv", "--clean", clips / "still.clean.mkv", "--json", "--model", network]
+def test_a_reset_before_each_frame_gives_another_result_and_says_so(clips, tiny):
+    pair = ["--rainy", clips / "still.rainy.mkv", "--clean", clips / "still.clean.mkv", "--json", "--model", tiny]
     carried, forgotten = (json.loads(derain("eval", *pair, *more).stdout) for more in ([], ["--reset-every-frame"]))
     assert (carried["reset_every_frame"], forgotten["reset_every_frame"]) == (False, True)
     assert carried["mean"]["rainy"] == forgotten["mean"]["rainy"]
     assert carried["mean"]["derained"] != forgotten["mean"]["derained"]
 
 
-def test_markdown_has_quality_cost_and_energy(clips, network):
-    pair = ["--rainy", clips / "still.rainy.mkv", "--clean", clips / "still.clean.mkv", "--model", network]
+def test_markdown_has_quality_cost_and_energy(clips, tiny):
+    pair = ["--rainy", clips / "still.rainy.mkv", "--clean", clips / "still.clean.mkv", "--model", tiny]
     done = derain("eval", *pair, "--markdown", "--energy-frames", 2)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -94,14 +80,14 @@ def test_markdown_has_quality_cost_and_energy(clips, network):
     assert "| stem | none: multiplies | " in done.stdout
 
 
-def test_a_benchmark_is_measured_by_its_layout(tmp_path, network):
+def test_a_benchmark_is_measured_by_its_layout(tmp_path, tiny):
     """Rain12 as it is shipped: standing pictures, shown so often that the membranes have settled."""
     rng = np.random.default_rng(0)
     for number in (1, 2):
         clean = cv2.resize(rng.integers(0, 200, (4, 6, 3), dtype=np.uint8), (48, 32), interpolation=cv2.INTER_CUBIC)
         cv2.imwrite(str(tmp_path / f"{number:03}_GT.png"), clean)
         cv2.imwrite(str(tmp_path / f"{number:03}_in.png"), np.clip(clean.astype(int) + 30, 0, 255).astype(np.uint8))
-    measure = ["eval", "--data", tmp_path, "--model", network, "--json", "--carried-only"]
+    measure = ["eval", "--data", tmp_path, "--model", tiny, "--json", "--carried-only"]
     done = derain(*measure)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -124,10 +110,10 @@ def test_the_default_model_takes_rain_and_flicker_away(clips):
         assert row["derained"]["flicker"] < row["rainy"]["flicker"]
 
 
-def test_the_table_names_clips_and_model(clips, network):
-    done = derain("eval", "--rainy", clips, "--clean", clips, "--model", network)
+def test_the_table_names_clips_and_model(clips, tiny):
+    done = derain("eval", "--rainy", clips, "--clean", clips, "--model", tiny)
     assert done.returncode == 0, done.stderr
-    for word in ("random.safetensors", "pan", "still", "mean of 2", "PSNR Y"):
+    for word in ("tiny.safetensors", "pan", "still", "mean of 2", "PSNR Y"):
         assert word in done.stdout
 
 
@@ -142,8 +128,8 @@ def test_the_table_names_clips_and_model(clips, network):
         (["--data", "."], 2, "not both"),
     ],
 )
-def test_what_cannot_be_measured_is_one_line(clips, network, more, code, text):
-    done = derain("eval", "--rainy", clips, "--clean", clips, "--json", "--model", network, *more)
+def test_what_cannot_be_measured_is_one_line(clips, tiny, more, code, text):
+    done = derain("eval", "--rainy", clips, "--clean", clips, "--json", "--model", tiny, *more)
     assert done.returncode in ((code,) if code else (1, 2)), done.stderr
     assert done.stdout == ""
     assert done.stderr.startswith("derain: ")
@@ -152,8 +138,8 @@ def test_what_cannot_be_measured_is_one_line(clips, network, more, code, text):
 
 
 @pytest.mark.skipif(find_spec("torchmetrics") is not None, reason="the lpips extra is installed")
-def test_lpips_that_is_asked_for_and_missing_is_an_error(clips, network):
-    pair = ["--rainy", clips / "still.rainy.mkv", "--clean", clips / "still.clean.mkv", "--model", network]
+def test_lpips_that_is_asked_for_and_missing_is_an_error(clips, tiny):
+    pair = ["--rainy", clips / "still.rainy.mkv", "--clean", clips / "still.clean.mkv", "--model", tiny]
     done = derain("eval", *pair, "--lpips")
     assert done.returncode == 1
     assert "LPIPS needs the lpips extra: pip install 'derain[lpips]'" in done.stderr

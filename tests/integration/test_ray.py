@@ -19,11 +19,15 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'derain[ray
 ARGUMENTS = ("--model", "identity", "--preset", "web", "--split", "0.8", "--quiet")
 
 
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "RAY_USAGE_STATS_ENABLED": "0"}
+
+
 def batch(folder: Path, results: str, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline", "batch", "in", results, *ARGUMENTS, *more],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "RAY_USAGE_STATS_ENABLED": "0"},
+        env=environment(),
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -76,6 +80,28 @@ def test_the_same_packets_even_when_a_worker_is_killed(tmp_path: Path) -> None:
     assert there.returncode == 0, said
     assert packets(tmp_path / "there/long.mp4") == packets(tmp_path / "here/long.mp4")
     assert [path.name for path in (tmp_path / "there").iterdir()] == ["long.mp4"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_exact_parts_are_the_frames_of_the_local_run(tmp_path: Path, tiny: Path) -> None:
+    """With a network: its membranes go from part to part over the shared storage, whichever worker makes them."""
+    (tmp_path / "in").mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        make_clip(tmp_path / "in" / name, frames=50, width=96, height=64, options=B_FRAMES | {"g": "10"})
+    network = ("--model", str(tiny), "--runtime", "eager", "--threads", "1", "--codec", "ffv1", "--container", "mkv")
+    whole = [sys.executable, "-m", "pipeline", "batch", "in", "whole", *network, "--quiet"]
+    assert subprocess.run(whole, cwd=tmp_path, env=environment(), timeout=100).returncode == 0
+    for _ in range(3):
+        there = batch(tmp_path, "there", *network, "--ray", "local", "--split", "0.4", "--exact")
+        _, said = there.communicate(timeout=200)
+        if "Ray did not start" not in said:
+            break
+    assert there.returncode == 0, said
+    for name in ("a.mkv", "b.mkv"):
+        found, expected = packets(tmp_path / "there" / name), packets(tmp_path / "whole" / name)
+        assert len(expected) == 50
+        assert [(pts, data) for _, pts, _, data in found] == [(pts, data) for _, pts, _, data in expected]
 
 
 def test_no_cluster_is_one_line(tmp_path: Path) -> None:

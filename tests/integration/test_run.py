@@ -14,10 +14,7 @@ import cv2
 import numpy as np
 import psutil
 import pytest
-import torch
 
-from esdnet.checkpoint import save
-from esdnet.streaming import StreamConfig, StreamNet
 from tests.clips import facts, make_clip
 
 
@@ -52,17 +49,6 @@ def _belongs(process: psutil.Process, tmp_path: Path) -> bool:
         )
     except psutil.Error:
         return False
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    network = StreamNet(StreamConfig(dims=(8, 8, 8), encoder_blocks=(0, 0, 1), decoder_blocks=(0, 1)))
-    torch.nn.init.normal_(network.head.weight, std=0.003)
-    torch.nn.init.kaiming_uniform_(network.stem.weight)
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save(network, path, {})
-    return path
 
 
 def test_identity_keeps_every_frame_and_time(tmp_path: Path) -> None:

@@ -22,28 +22,12 @@ from tests.clips import B_FRAMES, make_clip
 from tests.segmented import CutOff, carry_out, job_for, pictures
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
-    import torch
-
-    from esdnet.checkpoint import save
-    from esdnet.streaming import StreamConfig, StreamNet
-
-    torch.manual_seed(0)
-    network = StreamNet(StreamConfig(dims=(8, 8, 8), encoder_blocks=(0, 0, 1), decoder_blocks=(0, 1)))
-    torch.nn.init.normal_(network.head.weight, std=0.003)
-    torch.nn.init.kaiming_uniform_(network.stem.weight)
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save(network, path, {})
-    return str(path)
-
-
-def network_job(tmp_path: Path, tiny: str, name: str) -> Job:
+def network_job(tmp_path: Path, tiny: Path, name: str) -> Job:
     source = tmp_path / "in.mp4"
     if not source.exists():
         make_clip(source, frames=40, options=B_FRAMES | {"g": "12"})
     job = job_for(source, tmp_path / name)
-    return msgspec.structs.replace(job, model=tiny, runtime="eager", threads=1)
+    return msgspec.structs.replace(job, model=str(tiny), runtime="eager", threads=1)
 
 
 def cut_off(job: Job, frames: int) -> None:
@@ -51,7 +35,7 @@ def cut_off(job: Job, frames: int) -> None:
         carry_out(job, frames)
 
 
-def test_membranes_go_on_bit_for_bit(tmp_path: Path, tiny: str) -> None:
+def test_membranes_go_on_bit_for_bit(tmp_path: Path, tiny: Path) -> None:
     whole, bits = network_job(tmp_path, tiny, "whole.mkv"), network_job(tmp_path, tiny, "bits.mkv")
     run_job(whole, run=in_threads)
     cut_off(bits, 15)
@@ -63,7 +47,7 @@ def test_membranes_go_on_bit_for_bit(tmp_path: Path, tiny: str) -> None:
 
 
 @pytest.mark.parametrize("lost", ["the last", "all"])
-def test_lost_membranes(tmp_path: Path, tiny: str, lost: str) -> None:
+def test_lost_membranes(tmp_path: Path, tiny: Path, lost: str) -> None:
     """As after a power loss. An earlier segment is gone on from bit for bit; where none can be, it is warmed up."""
     whole, bits = network_job(tmp_path, tiny, "whole.mkv"), network_job(tmp_path, tiny, "bits.mkv")
     run_job(whole, run=in_threads)
@@ -80,7 +64,7 @@ def test_lost_membranes(tmp_path: Path, tiny: str, lost: str) -> None:
         assert one == two
 
 
-def test_parts_that_begin_at_a_cut_are_those_of_an_unbroken_run(tmp_path: Path, tiny: str) -> None:
+def test_parts_that_begin_at_a_cut_are_those_of_an_unbroken_run(tmp_path: Path, tiny: Path) -> None:
     """On several machines too: the warm-up shows the cut, and there the network starts anew anyhow."""
     rng = np.random.default_rng(0)
     scene = cv2.resize(rng.integers(0, 256, (6, 8), dtype=np.uint8), (96, 64), interpolation=cv2.INTER_CUBIC)
@@ -93,7 +77,7 @@ def test_parts_that_begin_at_a_cut_are_those_of_an_unbroken_run(tmp_path: Path, 
             out.mux(video.encode(av.VideoFrame.from_ndarray(luma, "gray")))
         out.mux(video.encode(None))
     whole = msgspec.structs.replace(
-        job_for(source, tmp_path / "whole.mkv"), model=tiny, runtime="eager", threads=1, segment=0.0, warmup=8
+        job_for(source, tmp_path / "whole.mkv"), model=str(tiny), runtime="eager", threads=1, segment=0.0, warmup=8
     )
     assert run_job(whole, run=in_threads).resets == {"start": 1, "scene_cut": 1}
     job = msgspec.structs.replace(whole, destination=str(tmp_path / "parts.mkv"), segment=0.8)
