@@ -1,4 +1,5 @@
-"""The last step of a long job: the segments' packets into one file, with all else that the source holds.
+"""The last step of a long job: the segments' packets into one file, with all else that the source holds (of pictures
+see `pipeline.picture_segments`).
 
 Nothing is encoded again. The file is opened as it would be for writing frames, with an encoder that only serves to
 describe the stream, so that tags, metadata and the other streams are what they are in a file written in one go.
@@ -18,8 +19,10 @@ from av.video.stream import VideoStream
 from pipeline.errors import DerainError
 from pipeline.frame import StreamInfo
 from pipeline.job import Job
+from pipeline.picture_segments import put_together
 from pipeline.segment_file import Foot, StoredPacket, packets, read_head
 from pipeline.segments import WorkFolder
+from pipeline.sinks.destination import is_folder
 from pipeline.sinks.file import FileSink
 from pipeline.sinks.options import EncodeOptions
 from pipeline.sinks.temporary import writing
@@ -44,6 +47,8 @@ def join(work: WorkFolder, job: Job, source: str, stop: Callable[[], None] = lam
     feet = work.feet()
     if kept is None or not feet or not feet[-1].last:
         raise DerainError(f"{work.path}: not all segments are there; run again to make those that are missing")
+    if is_folder(job.destination):
+        return put_together(work, job, feet)
     paths = [work.segment(number) for number in range(len(feet))]
     with _JoinedFile(job.destination, kept.info, job.encode, source, feet) as sink:
         for path in paths:

@@ -17,9 +17,11 @@ from pipeline.frame import Frame, StreamInfo
 from pipeline.job import Job, Piece
 from pipeline.join import join
 from pipeline.manifest import difference, manifest
+from pipeline.picture_segments import PictureSegment
 from pipeline.segment_file import Foot, Head, SegmentWriter, StoredPacket
 from pipeline.segmenting import is_segmented
 from pipeline.segments import WorkFolder
+from pipeline.sinks.destination import is_folder
 from pipeline.sinks.file import FileSink
 from pipeline.sinks.options import EncodeOptions
 from pipeline.sinks.sink import Sink
@@ -59,8 +61,9 @@ class SegmentSink(Sink):
         self._piece = job.piece or Piece(number=0, frame=0, tail=[])
         self._single = job.single
         before = zip(self._piece.tail, self._piece.marks or [0] * len(self._piece.tail), strict=True)
-        self._tail: deque[tuple[int, int]] = deque(before, maxlen=job.warmup)
-        self._encoder: _SegmentEncoder | None = None
+        # pictures that stand alone need no frames before them
+        self._tail: deque[tuple[int, int]] = deque(before, maxlen=0 if info.stills else job.warmup)
+        self._encoder: _SegmentEncoder | PictureSegment | None = None
         self._open = True
         self.frames = self._piece.frame
         self._work = WorkFolder(job.destination)
@@ -112,6 +115,9 @@ class SegmentSink(Sink):
             raise
 
     def _begin_segment(self) -> None:
+        if is_folder(self.destination):
+            self._encoder = PictureSegment(self._job, self._info, self._source, self._work, self._piece)
+            return
         path = self._work.segment(self._piece.number)
         self._encoder = _SegmentEncoder(self.destination, self._info, self._job.encode, path, self._piece)
 
@@ -124,7 +130,7 @@ class SegmentSink(Sink):
             frame=self.frames,
             tail=[pts for pts, _ in self._tail],
             marks=[mark for _, mark in self._tail],
-            timeline=(timeline.shift, timeline.last, timeline.last_duration),
+            timeline=(timeline.shift, timeline.last, timeline.last_duration) if timeline else None,
         )
         encoder.finish(last, self._piece)
         self.warnings += [text for text in encoder.warnings if text not in self.warnings]

@@ -18,6 +18,7 @@ from pipeline.frame import Frame
 from pipeline.job import Job, Piece
 from pipeline.sources import Source
 from pipeline.sources.file import FileSource
+from pipeline.sources.pictures import PictureSource
 
 _MARGINS = (0.0, 10.0)
 """Seconds further back to look for a keyframe, one after the other."""
@@ -97,6 +98,9 @@ def _chained(held: list[Frame], frames: Iterator[Frame]) -> Iterator[Frame]:
 
 
 def _counted(source: Source, skipped: int, expected: list[tuple[int, int]]) -> Iterator[Frame]:
+    if isinstance(source, PictureSource):
+        source.skip(skipped)
+        skipped = 0
     frames = iter(source)
     if skipped and next(islice(frames, skipped - 1, None), None) is None:
         raise DerainError(f"the source ends before frame {skipped}; pass --restart to begin anew")

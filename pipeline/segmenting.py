@@ -21,6 +21,8 @@ from pipeline.errors import DerainError
 from pipeline.frame import Frame, FrameHeader, StreamInfo
 from pipeline.job import IDENTITY, Job
 from pipeline.segments import WorkFolder
+from pipeline.sinks.destination import is_folder
+from pipeline.sources.pictures import is_picture
 
 if TYPE_CHECKING:
     from esdnet import Derainer
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 _LONG = 2
 """A file is long from so many segments on; shorter ones are written in one go."""
+_STILLS = 0.1
+"""Of pictures that stand alone, 1/25 s each: they are large, and shown to the network several times."""
 _AT_MOST = 4
 """A segment ends after so many times its length in frames at the latest, whatever the pts say."""
 _KEPT = 4
@@ -39,19 +43,19 @@ def is_segmented(job: Job, info: StreamInfo) -> bool:
     """Whether a job is written in segments. A file that does not tell its length may be endless."""
     if job.piece is not None:
         return True
-    if not job.segment or info.stills or job.restore.save_rain or not _is_video(job.destination):
+    folder = is_folder(job.destination)
+    if not job.segment or job.restore.save_rain or "://" in job.destination or (info.stills and not folder):
+        return False
+    if not folder and is_picture(job.destination):
         return False
     rate = float(Fraction(*info.average_rate)) if info.average_rate else 25.0
     seconds = info.duration if info.duration is not None else info.frames / rate if info.frames else None
-    return seconds is None or seconds >= _LONG * job.segment
+    return seconds is None or seconds >= _LONG * _seconds(job, info)
 
 
-def _is_video(destination: str) -> bool:
-    from pipeline.sources.pictures import is_picture
-
-    if "://" in destination or destination.endswith("/") or not os.path.splitext(destination)[1]:
-        return False
-    return not os.path.isdir(destination) and not is_picture(destination)
+def _seconds(job: Job, info: StreamInfo) -> float:
+    """Length of a segment."""
+    return job.segment * _STILLS if info.stills else job.segment
 
 
 class _Membranes(msgspec.Struct, frozen=True, array_like=True):
@@ -90,9 +94,9 @@ class Segmenting:
         self._resumes = (self._cuts and job.piece is not None) or (self._exact and bool(job.piece and job.piece.number))
         self._goes_on = self._exact and job.piece is not None and job.piece.end is not None
         self._number = job.piece.number if job.piece else 0
-        self._length = job.segment
+        self._length = _seconds(job, info)
         rate = float(Fraction(*info.average_rate)) if info.average_rate else 25.0
-        self._most = max(1, round(_AT_MOST * job.segment * rate))
+        self._most = max(1, round(_AT_MOST * self._length * rate))
         self._tick = Fraction(*info.time_base)
         self._work = WorkFolder(job.destination)
         self._first: int | None = None

@@ -24,9 +24,9 @@ import msgspec
 from pipeline.errors import DerainError
 from pipeline.manifest import Manifest
 from pipeline.segment_file import Foot, read_foot
-from pipeline.sinks.temporary import sync, writing
+from pipeline.sinks.temporary import remove, sync, writing
 
-_ENDING = ".segment"
+_ENDING, _PICTURES = ".segment", ".pictures"
 _DYING = 10.0
 """Seconds to wait for a writer whose front is dead: it gives up by itself within half of that."""
 
@@ -92,6 +92,10 @@ class WorkFolder:
     def segment(self, number: int) -> str:
         return os.path.join(self.path, f"{number:06d}{_ENDING}")
 
+    def pictures(self, number: int) -> str:
+        """Where a segment's pictures are, if it is of pictures (`pipeline.picture_segments`)."""
+        return os.path.join(self.path, f"{number:06d}{_PICTURES}")
+
     def numbers(self) -> list[int]:
         """The segments that are done, in order."""
         with suppress(FileNotFoundError):
@@ -132,9 +136,9 @@ class WorkFolder:
     def drop_from(self, number: int) -> None:
         """Remove the segments from this number on, and what was left half written."""
         for name in os.listdir(self.path):
-            stale = name.endswith(_ENDING) and int(name.removesuffix(_ENDING)) >= number
-            if stale or name.endswith(".part"):
-                os.unlink(os.path.join(self.path, name))
+            stem, ending = os.path.splitext(name)
+            if ending == ".part" or (ending in (_ENDING, _PICTURES) and int(stem) >= number):
+                remove(os.path.join(self.path, name))
 
     def remove(self) -> None:
         """Remove the folder with all that is in it."""

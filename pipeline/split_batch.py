@@ -153,7 +153,7 @@ class _Parts(Watcher):
         self._watch.started(job)
         try:
             self._begin(file)
-            if not file.missing:  # an earlier run had only the joining left to do
+            if not file.waiting:  # an earlier run had only the joining left to do
                 self._join(file)
         except (DerainError, OSError) as error:
             self._fail(file, str(error))
@@ -204,7 +204,7 @@ class _Parts(Watcher):
         missing = {number for number in file.missing if not os.path.exists(file.work.segment(number))}
         file.missing = missing
         self._watch.going(file.job, file.parts - len(missing), file.parts)
-        if not missing:
+        if not file.under_way and not file.waiting:
             try:
                 self._join(file)
             except (DerainError, OSError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -85,14 +86,15 @@ def packets(path: Path) -> list[tuple[Fraction, Fraction | None, bytes]]:
 
 
 class AtOnce:
-    """A runner of parts (`pipeline.split_batch`) that has each done before it asks for the next.
+    """A runner of parts (`pipeline.split_batch`) that has some done before it asks for the next.
 
     Args:
         parts: The power fails after so many; None: never.
+        some: So many are made before the first of them is told of.
     """
 
-    def __init__(self, parts: int | None = None) -> None:
-        self._parts = parts
+    def __init__(self, parts: int | None = None, some: int = 1) -> None:
+        self._parts, self._some = parts, some
         self.made: list[int] = []
         """Numbers of the parts."""
 
@@ -104,11 +106,13 @@ class AtOnce:
 
     def run(self, jobs: Iterator[Job | None], watch: Watcher, stop: Stop = lambda: False) -> list[JobResult]:
         results: list[JobResult] = []
-        for job in jobs:
-            assert job is not None, "nothing is under way that could be waited for"
-            if len(results) == self._parts:
-                raise CutOff
-            self.made.append(job.piece.number if job.piece else 0)
-            results.append(carried_out(job))
-            watch.done(results[-1])
+        while some := list(islice(jobs, self._some)):
+            for job in some:
+                assert job is not None, "nothing is under way that could be waited for"
+                if len(results) == self._parts:
+                    raise CutOff
+                self.made.append(job.piece.number if job.piece else 0)
+                results.append(carried_out(job))
+            for result in results[-len(some) :]:
+                watch.done(result)
         return results

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from pipeline.frame import StreamInfo
+from pipeline.sinks.destination import is_folder
 from pipeline.sinks.options import EncodeOptions
 from pipeline.sinks.sink import Sink
 
@@ -28,8 +27,7 @@ def open_sink(destination: str, info: StreamInfo, options: EncodeOptions, source
     from pipeline.sinks.pictures import PictureSink
     from pipeline.sources.pictures import is_picture
 
-    folder = destination.endswith("/") or os.path.isdir(destination) or not os.path.splitext(destination)[1]
-    if folder or is_picture(destination):
+    if is_folder(destination) or is_picture(destination):
         return PictureSink(destination.rstrip("/") or "/", info, options.overwrite, source)
     from pipeline.sinks.file import FileSink
 

@@ -42,12 +42,13 @@ class PictureSink(Sink):
         info: The stream, as its source describes it.
         overwrite: Write into a folder that holds something, or replace a picture.
         source: The picture or the folder of pictures that the frames come from; "" for none.
+        into: Where they are until they are put in place; "" for a hidden folder beside the destination.
 
     Raises:
         DerainError: The destination exists or cannot be written.
     """
 
-    def __init__(self, destination: str, info: StreamInfo, overwrite: bool, source: str = "") -> None:
+    def __init__(self, destination: str, info: StreamInfo, overwrite: bool, source: str = "", into: str = "") -> None:
         super().__init__(destination)
         self._info = info
         self._overwrite = overwrite
@@ -63,7 +64,7 @@ class PictureSink(Sink):
             raise DerainError(f"{destination}: is {is_}, not {wanted}; choose another name")
         self._open = True
         self._names: list[str] = []
-        self._temporary = temporary_beside(destination)
+        self._temporary = into or temporary_beside(destination)
         with writing(destination):
             os.mkdir(self._temporary)
         self._quarter_turns = _quarter_turns(info)
@@ -81,7 +82,7 @@ class PictureSink(Sink):
             raise DerainError(f"{self.destination}: is closed already")
         if self._single and self.frames:
             raise DerainError(f"{self.destination}: is one picture, but more frames came; name a folder")
-        name = os.path.basename(frame.header.name) or f"{frame.header.index + 1:06d}.png"
+        name = os.path.basename(frame.header.name) or f"{self._number(frame):06d}.png"
         if self._single:
             name = os.path.basename(self.destination)
         pixels = self._fitting(self._upright(frame), name)
@@ -96,6 +97,10 @@ class PictureSink(Sink):
             os.fsync(file.fileno())
         self._names.append(name)
         self.frames += 1
+
+    def _number(self, frame: Frame) -> int:
+        """By which a frame without a name is called."""
+        return frame.header.index + 1
 
     def _upright(self, frame: Frame) -> NDArray[Any]:
         """(H, W, 3 or 4) RGB or (H, W) grey in full range, of 8 or 16 bits."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ class PictureSource(Source):
         super().__init__()
         self._paths = _pictures(path)
         self._native = native
+        self._skipped = 0
         self._told: set[str] = set()
         first, metadata = self._read(self._paths[0])
         height, width = first.shape[:2]
@@ -71,7 +73,7 @@ class PictureSource(Source):
         )
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, path in enumerate(self._paths):
+        for index, path in islice(enumerate(self._paths), self._skipped, None):
             pixels, _ = self._read(path)
             header = FrameHeader(
                 index=index,
@@ -83,6 +85,10 @@ class PictureSource(Source):
                 name=os.path.basename(path),
             )
             yield Frame(header, pixels.reshape(-1).view(np.uint8))
+
+    def skip(self, count: int) -> None:
+        """Begin behind so many pictures, which are not read."""
+        self._skipped = count
 
     def close(self) -> None:
         self._paths = []

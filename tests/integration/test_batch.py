@@ -80,15 +80,17 @@ def test_parts_give_the_frames_of_the_whole(tmp_path: Path, derain: Derain) -> N
     assert [path.name for path in (tmp_path / "parts").iterdir()] == ["long.mkv"]
 
 
-def test_a_file_is_joined_once(tmp_path: Path) -> None:
-    """On a fast machine the last part was done before the plan was asked whether there are more.
+@pytest.mark.parametrize("some", [1, 2])
+def test_a_file_is_joined_once(tmp_path: Path, some: int) -> None:
+    """On a fast machine the last part was done before the plan was asked whether there are more. On a busy cluster one
+    part was heard of when the segment of another lay there already, but the end of its task was still to be told.
 
-    It then joined a second time, from a work folder that was gone, and a file that was whole was said to have failed.
+    Both times it was joined again, from a work folder that was gone, and a file that was whole was said to have failed.
     """
     make_clip(tmp_path / "long.mp4", frames=60, time_base=Fraction(1, 1000), options={"g": "10"})
     source, destination = str(tmp_path / "long.mp4"), str(tmp_path / "out.mkv")
     job = Job(source=source, destination=destination, model=IDENTITY, encode=EncodeOptions(codec="ffv1"))
-    with SplitBatch(AtOnce(), 0.8) as batch:
+    with SplitBatch(AtOnce(some=some), 0.8) as batch:
         results = batch.run([job], Watcher())
     assert [(one.status, one.frames_out, one.error) for one in results] == [("done", 60, None)]
     assert hashes(tmp_path / "out.mkv") == hashes(tmp_path / "long.mp4")
