@@ -28,6 +28,7 @@ from pipeline.redact import scrub
 from pipeline.wire import Failure
 
 REPORT_EVERY = 0.2  # seconds
+_ORPHANS_LINGER_MS = 200
 
 
 class LiveStage:
@@ -153,8 +154,10 @@ def born(kind: str, order: bytes) -> NoReturn:
         stage.end()
         stage.fail(error)
         code = 1 if isinstance(error, DerainError) else 70
-    zmq.Context.instance().destroy(linger=LINGER_MS)  # or the last words would be lost with the process
-    if is_gone(told.parent):
+    orphaned = is_gone(told.parent)
+    # or the last words would be lost with the process; but a dead front takes none, and another waits for our end
+    zmq.Context.instance().destroy(linger=_ORPHANS_LINGER_MS if orphaned else LINGER_MS)
+    if orphaned:
         remove(told.folder)
     sys.stdout.flush()
     os._exit(code)  # threads that hang in a library must not keep the process

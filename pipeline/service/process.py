@@ -19,6 +19,8 @@ from pipeline.service.births import Births
 
 GROUP_GRACE = 1.0
 """Seconds that the stages of a stream that was killed have to close their files before they are killed too."""
+_DYING = 2.0
+"""Seconds that the kernel may take to clear a killed process away, until which it can't be waited for."""
 _LINE = 2000
 """Characters of one printed line that are kept."""
 
@@ -115,14 +117,13 @@ class StreamProcess:
 
     async def clear(self) -> None:
         """After its end: let nobody of its group live on."""
-        deadline = asyncio.get_running_loop().time() + GROUP_GRACE
-        while self._group_lives():
-            if asyncio.get_running_loop().time() > deadline:
+        now = asyncio.get_running_loop().time
+        deadline, killed = now() + GROUP_GRACE, False
+        while self._group_lives() and now() < deadline + _DYING:
+            if now() > deadline and not killed:
                 self.kill()
-                await asyncio.sleep(0.05)
-                self._group_lives()
-                break
-            await asyncio.sleep(0.05)
+                killed = True
+            await asyncio.sleep(0.02)
         self._reader.cancel()
         with suppress(asyncio.CancelledError):
             await self._reader

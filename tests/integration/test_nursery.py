@@ -1,0 +1,107 @@
+"""Where the processes of live streams come from: whose children they are, and what happens when the nursery dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.live_camera import Camera
+from tests.live_run import LiveRun, accounted
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")]
+
+
+def nursery_of(pid: int) -> psutil.Process:
+    return next(p for p in psutil.Process(pid).children() if "pipeline.live.nursery_process" in p.cmdline())
+
+
+def said(more: str) -> list[str]:
+    """Lines of a process that has a nursery, as pytest should adopt nobody."""
+    code = f"""
+import os, signal, sys, time
+from pipeline.live.births import Birth
+from pipeline.live.nursery import Nursery
+def birth(name, kind="stage", parent=os.getpid()):
+    return Birth(name=name, kind=kind, stage="decode", order=b"none", parent=parent)
+def born(nursery, name):
+    while True:
+        for found, process in nursery.born():
+            assert found == name
+            return process
+        time.sleep(0.01)
+with Nursery() as nursery:
+    {more}
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split("\n")[:-1]
+
+
+def test_who_is_born_is_our_child_and_its_words_and_code_are_ours(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    told = said(
+        f"log = open({str(log)!r}, 'wb'); nursery.ask(birth('a'), log.fileno()); it = born(nursery, 'a');"
+        "print(type(it).__name__, it.wait(60.0))"
+    )
+    assert told == ["Child 1"]
+    assert "JSON is malformed" in log.read_text()
+
+
+def test_the_front_of_a_stream_is_the_first_of_a_group(tmp_path: Path) -> None:
+    """Who is told of it may end the whole group at once: the group was made a moment later, and nobody was ended."""
+    told = said(
+        "nursery.ask(birth('a', 'stream'), 2); it = born(nursery, 'a');"
+        "print(os.getpgid(it.pid) == it.pid, os.getpgid(nursery.pid) == os.getpgid(0), it.wait(60.0))"
+    )
+    assert told == ["True True 2"]
+
+
+def test_what_was_asked_of_a_nursery_that_dies_is_started_all_the_same() -> None:
+    told = said(
+        "os.kill(nursery.pid, signal.SIGSTOP); nursery.ask(birth('a'), 2); os.kill(nursery.pid, signal.SIGKILL);"
+        "it = born(nursery, 'a'); print(type(it).__name__, it.wait(60.0));"
+        "time.sleep(2.0); nursery.look(); nursery.ask(birth('b'), 2); print(type(born(nursery, 'b')).__name__)"
+    )
+    assert told == ["Popen 1", "Child"]
+
+
+def test_who_asked_and_died_gets_no_child() -> None:
+    assert said("nursery.ask(birth('a', parent=1), 2); print(born(nursery, 'a').wait(60.0))") == ["1"]
+
+
+def test_a_stream_goes_on_without_its_nursery_and_gets_another(tmp_path: Path) -> None:
+    with Camera() as camera, LiveRun(tmp_path, camera.url) as run:
+        run.running()
+        first = nursery_of(run.process.pid)
+        stages = {name: run.stage(name) for name in ("decode", "derain", "encode")}
+        os.kill(first.pid, signal.SIGKILL)
+        run.more(30)
+        assert {name: run.stage(name) for name in stages} == stages
+        assert nursery_of(run.process.pid).pid != first.pid
+        run.kill("derain")
+        run.wait(lambda status: status.restarts.get("derain") == 1)
+        run.more()
+        status = run.stop()
+    assert status.restarts == {"derain": 1}
+    assert accounted(status)
+
+
+@pytest.mark.parametrize("model", ["identity", "stream-nano"])
+def test_the_nursery_can_fork_whatever_it_has_loaded(tmp_path: Path, model: str) -> None:
+    """A library that starts a thread when it is imported would take the quick way from all streams, unseen."""
+    source = "lavfi:testsrc2=size=64x48:rate=5"
+    with LiveRun(tmp_path, source, model=model, runtime="eager", threads=1, audio=False) as run:
+        run.running()
+        nursery = nursery_of(run.process.pid)
+        assert nursery.num_threads() == 1
+        assert len(psutil.Process(run.process.pid).children()) == 4
+        for stage in ("decode", "derain", "encode"):
+            executable = Path(f"/proc/{run.stage(stage)}/cmdline").read_bytes().split(b"\0")
+            assert b"-P" not in executable, "it was started in an interpreter of its own"
+        run.stop()
