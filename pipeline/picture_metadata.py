@@ -112,6 +112,13 @@ def _icc_of_tiff(path: str) -> bytes:
         return b""
 
 
+def can_write(name: str) -> bool:
+    """Whether pictures whose names end so can be made here; those of EXR mostly not."""
+    import cv2
+
+    return bool(cv2.haveImageWriter(f"picture{name[name.rfind('.') :].lower()}"))
+
+
 def encode_picture(name: str, pixels: NDArray[Any], metadata: Metadata, jpeg_quality: int) -> bytes | None:
     """A picture file whose kind the ending of `name` says, in BGR(A) or grey; None where OpenCV cannot make it."""
     import cv2

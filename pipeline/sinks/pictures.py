@@ -14,7 +14,7 @@ from pipeline.errors import DerainError, UsageError
 from pipeline.formats import pixel_format
 from pipeline.frame import Frame, StreamInfo
 from pipeline.hdr import is_hdr
-from pipeline.picture_metadata import CICP, Metadata, encode_picture, read_picture
+from pipeline.picture_metadata import CICP, Metadata, can_write, encode_picture, read_picture
 from pipeline.pixels import convert, unpack
 from pipeline.sinks.sink import Sink
 from pipeline.sinks.temporary import check_destination, put_in_place, remove, sync, temporary_beside, writing
@@ -55,6 +55,8 @@ class PictureSink(Sink):
         self._source = source
         self._told: set[str] = set()
         self._single = is_picture(destination)
+        if self._single and not can_write(destination):
+            raise UsageError(f"{destination}: this build of OpenCV cannot write such pictures; use {', '.join(_DEEP)}")
         if self._single and info.frames not in (1, None):
             raise UsageError(f"{destination}: is one picture, the source has {info.frames} frames; name a folder")
         holds_something = os.path.isdir(destination) and bool(os.listdir(destination))

@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from pipeline.errors import DerainError
+from pipeline.errors import DerainError, UsageError
 from pipeline.frame import Frame
 from pipeline.sinks import EncodeOptions, Sink, open_sink
 from pipeline.sources import open_source
@@ -148,3 +148,6 @@ def test_exr_needs_an_opencv_that_has_it(tmp_path: Path) -> None:
     (tmp_path / "a.exr").write_bytes(b"\x76\x2f\x31\x01" + b"\0" * 60)
     with pytest.raises(DerainError, match="this build of OpenCV has no OpenEXR"):
         open_source(str(tmp_path / "a.exr"))
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    with open_source(str(tmp_path / "a.png")) as opened, pytest.raises(UsageError, match="cannot write such pictures"):
+        open_sink(str(tmp_path / "b.exr"), opened.info, EncodeOptions())  # was an internal error of the encode stage
