@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline.colour import encoded_tags, is_full_range
 from pipeline.errors import DerainError
 from pipeline.frame import Frame, StreamInfo
-from pipeline.sinks import containers
+from pipeline.sinks import containers, matroska_shape
 from pipeline.sinks.clock import FrameClock
 from pipeline.sinks.companions import Companions
 from pipeline.sinks.encoder import add_video, keeps_fields, left_out
@@ -84,6 +84,8 @@ class FileSink(Sink):
             self._stream = add_video(
                 self._output, info, self._settings, self._rate, self._time_base, self._options.threads
             )
+            if self._keeps_place:
+                matroska_shape.keep_place(self._stream)
             self._clock = FrameClock(Fraction(*info.time_base), self._time_base, self._rate)
             self._feeder = Feeder(
                 info, self._stream, is_full_range(self._source_info), keeps_fields(info, self._settings)
@@ -94,13 +96,33 @@ class FileSink(Sink):
             self._clock.container_base = _fraction(self._stream)
         if info.display_matrix and self._muxer not in containers.ROTATES:
             self.warnings.append(f"{self._muxer} cannot hold the rotation of {info.rotation} degrees; it is left out")
-        shape = info.sample_aspect_ratio or (1, 1)
-        if shape not in ((1, 1), (0, 1)) and not containers.holds_pixel_shape(self._muxer, self._settings.codec):
-            self.warnings.append(
-                f"pixels are {shape[0]}:{shape[1]}, which {self._muxer} does not keep with {self._settings.codec}; "
-                "use .mp4, or libx264 or libx265"
-            )
+        if self._loses_shape and not self._keeps_place:
+            self._tell_shape()
         self.warnings += left_out(self._source_info, self._settings)
+
+    @property
+    def _loses_shape(self) -> bool:
+        """Whether the pixels' shape is not kept by itself."""
+        plain = (self._info.sample_aspect_ratio or (1, 1)) in ((1, 1), (0, 1))
+        return not plain and not containers.holds_pixel_shape(self._muxer, self._settings.codec)
+
+    @property
+    def _keeps_place(self) -> bool:
+        """Whether it can be put into the finished file. A rotation takes the same place."""
+        turned = self._info.display_matrix or self._info.rotation
+        return self._loses_shape and self._muxer in ("matroska", "webm") and not turned
+
+    def _put_shape(self) -> None:
+        shape = self._info.sample_aspect_ratio or (1, 1)
+        if not matroska_shape.put_shape(self._temporary, self._info.width, self._info.height, shape):
+            raise DerainError(f"{self.destination}: the shape of its pixels cannot be put into it; use .mp4")
+
+    def _tell_shape(self) -> None:
+        across, down = self._info.sample_aspect_ratio or (1, 1)
+        self.warnings.append(
+            f"pixels are {across}:{down}, which {self._muxer} does not keep with {self._settings.codec}"
+            f"{' beside a rotation' if self._muxer in ('matroska', 'webm') else ''}; use .mp4, or libx264 or libx265"
+        )
 
     def _muxer_options(self) -> dict[str, str]:
         options = self._companions.muxer_options() if self._companions else {}
@@ -177,6 +199,8 @@ class FileSink(Sink):
                 if self._companions:
                     self._companions.copy_until(None)
                 self._output.close()
+                if self._keeps_place:
+                    self._put_shape()
                 put_in_place(self._temporary, self.destination, self._options.overwrite)
         except BaseException:
             self.abort()
