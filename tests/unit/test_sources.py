@@ -1,4 +1,4 @@
-"""Sources: the contract all of them keep, then what is special about files and about pictures."""
+"""Sources: the contract all of them keep, then what is special about files: time, pixels, what is told of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
 
@@ -15,16 +14,9 @@ from pipeline.errors import DerainError, UsageError
 from pipeline.frame import frame_bytes
 from pipeline.sources import Source, open_source
 from tests.clips import B_FRAMES, FULL_RANGE_709, facts, filled_frame, make_clip, planes_of
+from tests.picture_folders import write_pictures
 
 # --- The contract -----------------------------------------------------------------------------------------------------
-
-
-def write_pictures(folder: Path, names: list[str], size: tuple[int, int] = (24, 16)) -> Path:
-    folder.mkdir(exist_ok=True)
-    for index, name in enumerate(names):
-        (rgb,) = planes_of(index, *size, "rgb24")
-        cv2.imwrite(str(folder / name), rgb[:, :, ::-1])
-    return folder
 
 
 MAKERS = {
@@ -263,153 +255,3 @@ def test_cover_art_is_not_the_video(tmp_path: Path):
     with open_source(str(path)) as source:
         assert (source.info.width, source.info.source_codec) == (8, "h264")
         assert len(list(source)) == 4
-
-
-# --- Files: what is wrong with them -----------------------------------------------------------------------------------
-
-
-def test_an_empty_file(tmp_path: Path):
-    (tmp_path / "a.mp4").touch()
-    with pytest.raises(DerainError, match=r"a\.mp4: is empty"):
-        open_source(str(tmp_path / "a.mp4"))
-
-
-@pytest.mark.parametrize("name", ["notes.txt", "notes.mp4", "notes"])
-def test_text_is_not_a_video(tmp_path: Path, name: str):
-    (tmp_path / name).write_text("It rains.\n" * 500)
-    with pytest.raises(DerainError, match="is not a video"):
-        open_source(str(tmp_path / name))
-
-
-def test_sound_alone_is_not_a_video(tmp_path: Path):
-    out = av.open(str(tmp_path / "a.mka"), "w", format="matroska")
-    stream = out.add_stream("pcm_s16le", rate=8000)
-    frame = av.AudioFrame.from_ndarray(np.zeros((1, 2000), np.int16), layout="stereo")
-    frame.sample_rate, frame.pts = 8000, 0
-    out.mux(stream.encode(frame))
-    out.close()
-    with pytest.raises(DerainError, match="holds no video, only audio"):
-        open_source(str(tmp_path / "a.mka"))
-
-
-@pytest.mark.parametrize(
-    ("ending", "muxer"), [(".mp4", {}), (".mp4", {"movflags": "faststart"}), (".mkv", {}), (".avi", {}), (".webm", {})]
-)
-def test_a_file_cut_short_is_refused_and_says_how_much_is_there(tmp_path: Path, ending: str, muxer: dict[str, str]):
-    codec = {".avi": "mpeg4", ".webm": "libvpx-vp9"}.get(ending, "libx264")
-    path = make_clip(tmp_path / f"a{ending}", frames=20, codec=codec, muxer=muxer)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) * 2 // 3])
-    with pytest.raises(DerainError, match=rf"cut short, {len(whole) * 2 // 3:,} of at least [\d,]+ bytes"):
-        open_source(str(path))
-
-
-def test_what_is_there_of_a_cut_file_can_be_had(tmp_path: Path):
-    path = make_clip(tmp_path / "a.mkv", frames=20)
-    path.write_bytes(path.read_bytes()[:-2000])
-    with open_source(str(path), partial=True) as source:
-        assert 5 <= len(list(source)) < 20
-
-
-@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".mov", ".avi", ".ts", ".webm", ".nut", ".flv"])
-def test_a_whole_file_is_never_taken_for_a_cut_one(tmp_path: Path, ending: str):
-    codec = {".avi": "mpeg4", ".webm": "libvpx-vp9"}.get(ending, "libx264")
-    with open_source(str(make_clip(tmp_path / f"a{ending}", codec=codec))) as source:
-        assert len(list(source)) == 10
-
-
-def test_rubbish_after_the_end_of_an_mp4_does_not_matter(tmp_path: Path):
-    path = make_clip(tmp_path / "a.mp4")
-    path.write_bytes(path.read_bytes() + b"\xff" * 1000)
-    with open_source(str(path)) as source:
-        assert len(list(source)) == 10
-
-
-def damage(path: Path, packet: int, begin: float, end: float, value: int) -> None:
-    """Overwrite a part of one packet's data."""
-    with av.open(str(path)) as held:
-        packets = [bytes(packet) for packet in held.demux(video=0) if packet.size]
-    data = bytearray(path.read_bytes())
-    start, size = data.index(packets[packet]), len(packets[packet])
-    first, last = start + int(begin * size), start + int(end * size)
-    data[first:last] = bytes([value]) * (last - first)
-    path.write_bytes(data)
-
-
-def test_a_packet_that_cannot_be_decoded_is_counted_and_passed_over(tmp_path: Path):
-    path = make_clip(tmp_path / "a.mkv", frames=30, options={"g": "5"})
-    damage(path, 12, 0, 1, 0)
-    with open_source(str(path)) as source:
-        pts = [frame.header.pts for frame in source]
-    assert source.damaged == 1
-    assert pts == [n * 40 for n in range(30) if n != 12]
-
-
-def test_a_frame_the_decoder_patched_up_is_counted_and_given(tmp_path: Path):
-    path = make_clip(tmp_path / "a.mkv", frames=20, codec="mpeg4")
-    damage(path, 7, 0.3, 0.8, 0xFF)
-    with open_source(str(path)) as source:
-        assert len(list(source)) == 20
-    assert source.damaged == 1
-
-
-def test_a_name_with_odd_characters_is_only_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    make_clip(tmp_path / "a.mp4").rename(tmp_path / "concat:50%d é 雨.mp4")
-    monkeypatch.chdir(tmp_path)
-    with open_source("concat:50%d é 雨.mp4") as source:
-        assert len(list(source)) == 10
-
-
-# --- Pictures ---------------------------------------------------------------------------------------------------------
-
-
-def test_pictures_come_in_the_order_people_count(tmp_path: Path):
-    names = ["10.png", "9.png", "a2.png", "a11.png", "B3.PNG", "1.png"]
-    write_pictures(tmp_path / "p", names)
-    (tmp_path / "p" / ".hidden.png").write_bytes(b"no picture")
-    (tmp_path / "p" / "readme.txt").write_text("no picture")
-    with open_source(str(tmp_path / "p")) as source:
-        assert source.info.frames == 6
-        frames = list(source)
-    assert [f.header.name for f in frames] == ["1.png", "9.png", "10.png", "a2.png", "a11.png", "B3.PNG"]
-    assert [f.header.pts for f in frames] == list(range(6))
-    assert source.info.time_base == (1, 25)
-
-
-@pytest.mark.parametrize("ending", ["png", "bmp", "tif"])
-def test_pixels_of_pictures_come_bit_for_bit(tmp_path: Path, ending: str):
-    write_pictures(tmp_path / "p", [f"1.{ending}"])
-    with open_source(str(tmp_path / "p")) as source:
-        (frame,) = source
-    np.testing.assert_array_equal(frame.planes()[0], planes_of(0, 24, 16, "rgb24")[0])
-
-
-def test_each_picture_has_its_own_size_and_colours(tmp_path: Path):
-    folder = write_pictures(tmp_path / "p", ["1.png"])
-    cv2.imwrite(str(folder / "2.png"), np.full((7, 5), 99, np.uint8))
-    with open_source(str(folder)) as source:
-        headers = [frame.header for frame in source]
-    assert [(h.width, h.height, h.pixel_format) for h in headers] == [(24, 16, "rgb24"), (5, 7, "gray")]
-
-
-def test_deep_and_transparent_pictures_are_reduced_and_told(tmp_path: Path):
-    folder = write_pictures(tmp_path / "p", [])
-    cv2.imwrite(str(folder / "1.png"), np.full((4, 4, 3), 0xAB00, np.uint16))
-    cv2.imwrite(str(folder / "2.png"), np.full((4, 4, 4), 77, np.uint8))
-    with open_source(str(folder)) as source:
-        deep, clear = source
-    assert (deep.pixels == round(0xAB00 / 257)).all()
-    assert (clear.pixels == 77).all()
-    assert len(source.warnings) == 2
-
-
-def test_an_unreadable_picture_is_named(tmp_path: Path):
-    folder = write_pictures(tmp_path / "p", ["1.png", "2.png", "3.png"])
-    (folder / "2.png").write_bytes(b"this is no picture")
-    with open_source(str(folder)) as source, pytest.raises(DerainError, match=r"p/2\.png: is not a picture"):
-        list(source)
-
-
-def test_a_folder_without_pictures(tmp_path: Path):
-    with pytest.raises(DerainError, match="holds no pictures"):
-        open_source(str(tmp_path))
