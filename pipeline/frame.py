@@ -51,6 +51,7 @@ class StreamInfo(msgspec.Struct, frozen=True, kw_only=True):
     content_light: tuple[int, int] | None = None  # MaxCLL and MaxFALL, in cd/m²
     stills: bool = False  # frames are pictures that have nothing to do with each other
     sound: bool = False  # live: sound goes beside the frames
+    live: bool = False  # between hosts: what is missed can't be decoded again
 
 
 class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):

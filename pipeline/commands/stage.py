@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -35,7 +36,9 @@ Json = Annotated[bool, typer.Option("--json", help="End with one line of JSON on
 
 @stage.command("decode")
 def decode_stage(
-    source: Annotated[str, typer.Argument(metavar="SRC", help="Video file, picture, or folder of pictures.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", help="Video file, folder of pictures, or live: rtsp://… (docs/live.md).")
+    ],
     connect: Connect,
     stream: Stream = "main",
     key: Key = None,
@@ -46,23 +49,54 @@ def decode_stage(
     partial: Annotated[bool, typer.Option("--partial", help="Take a truncated file as far as it goes.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="End at the first frame that does not decode.")] = False,
     eight_bit: Annotated[bool, typer.Option("--8bit", help="Send 8 bits, 4:2:0, whatever the source has.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Send a file at its own pace, as if live.")] = False,
+    stall_timeout: Annotated[float, typer.Option(help="Live: seconds without a frame: the source is lost.")] = 5.0,
+    rtsp_transport: Annotated[str, typer.Option(help="Live: tcp or udp.")] = "tcp",
+    wait: Annotated[bool, typer.Option("--wait", help="Live: wait for a source that is not there yet.")] = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Decode SRC and send its frames. Started again after a failure it goes on where it was."""
-    from pipeline.hosts.decode import decode
+    """Decode SRC and send its frames. Started again after a failure it goes on where it was.
+
+    Of a live source the newest frame is sent whenever there is room, until Ctrl-C; a second one ends at once.
+    """
+    from pipeline.errors import UsageError
+    from pipeline.hosts.decode import Decoded, decode
     from pipeline.hosts.sender import StreamSender
+    from pipeline.live_status import LiveOrder
+    from pipeline.sources.live import is_live_source
 
     door = _client_door(connect, key, server_key, insecure_plain_tcp, largest)
-    stopped = _asked_to_stop()
-    with _Interruptible(), StreamSender(door, stream, patience=patience, stop=stopped, say=_say(quiet)) as link:
-        result = decode(source, link, partial=partial, strict=strict, native=not eight_bit)
+    result: Decoded
+    if live or is_live_source(os.environ.get(source.removeprefix("env:"), source)):
+        from pipeline.hosts.decode_live import decode_live
+        from pipeline.redact import hide_arguments
+
+        if rtsp_transport not in ("tcp", "udp"):
+            raise UsageError(f"--rtsp-transport {rtsp_transport}: choose tcp or udp")
+        hide_arguments(sys.argv[1:])
+        order = LiveOrder(
+            id=stream, source=source, audio=False, stall_timeout=stall_timeout, wait_for_source=wait,
+            rtsp_transport="udp" if rtsp_transport == "udp" else "tcp", model="identity",
+        )  # fmt: skip
+        asked = _asked_to_stop()
+        with (
+            _Interruptible(),
+            StreamSender(door, stream, live=True, patience=patience, stop=lambda: asked(2), say=_say(quiet)) as link,
+        ):
+            result = decode_live(order, link, asked)
+    else:
+        stopped = _asked_to_stop()
+        with _Interruptible(), StreamSender(door, stream, patience=patience, stop=stopped, say=_say(quiet)) as link:
+            result = decode(source, link, partial=partial, strict=strict, native=not eight_bit)
     _tell(result, json, quiet, f"stream {stream}: {result.frames} frames sent and written")
 
 
 @stage.command("encode")
 def encode_stage(
-    destination: Annotated[str, typer.Argument(metavar="DST", help="Video file or folder of pictures.")],
+    destination: Annotated[
+        str, typer.Argument(metavar="DST", help="Video file or folder of pictures; live: rtmp://… too.")
+    ],
     connect: Connect,
     stream: Stream = "main",
     key: Key = None,
@@ -75,19 +109,22 @@ def encode_stage(
     crf: Annotated[float | None, typer.Option(help="Constant quality, lower is better; default by codec.")] = None,
     preset: Annotated[str | None, typer.Option(help="Speed of the encoder, as it names them.")] = None,
     pixel_format: Annotated[str | None, typer.Option(help="Of the output; default: as the source.")] = None,
+    gop: Annotated[float, typer.Option(help="Live: seconds between keyframes.")] = 2.0,
+    segment_time: Annotated[float, typer.Option(help="Live: seconds of a rolling segment.")] = 60.0,
+    keep: Annotated[int, typer.Option(min=0, help="Live: rolling segments to keep; 0: all.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the destination.")] = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Write the derained frames of a stream to DST, which appears when it is whole.
+    """Write the derained frames of a stream to DST, which appears when it is whole; or where the source is live,
+    which is written at once and may be what derain run takes: rtmp://…, NAME.m3u8, cam-%Y%m%d-%H%M%S.mkv.
 
     Only pictures come over the link; sound, subtitles and chapters are copied from --source.
     """
-    import os
-
     from pipeline.errors import DerainError
     from pipeline.hosts.encode import encode
     from pipeline.hosts.receiver import StreamReceiver
+    from pipeline.live_status import LiveOrder
     from pipeline.sinks.options import EncodeOptions
 
     if os.path.exists(destination) and not overwrite:
@@ -95,10 +132,14 @@ def encode_stage(
     if source and not os.path.isfile(source):
         raise DerainError(f"--source {source}: no such file on this host")
     options = EncodeOptions(codec=codec, crf=crf, preset=preset, pixel_format=pixel_format, overwrite=overwrite)
+    live = LiveOrder(
+        id=stream, source="", destinations=[destination], codec=codec, crf=crf, preset=preset, gop=gop, audio=False,
+        segment_time=segment_time, keep_segments=keep, overwrite=overwrite,
+    )  # fmt: skip
     door = _client_door(connect, key, server_key, insecure_plain_tcp, largest)
     stopped = _asked_to_stop()
     with _Interruptible(), StreamReceiver(door, stream, patience=patience, stop=stopped, say=_say(quiet)) as link:
-        result = encode(destination, link, options, source)
+        result = encode(destination, link, options, source, live)
     _tell(result, json, quiet, f"{destination}: {result.frames} frames")
 
 
@@ -161,12 +202,13 @@ def _client_door(url: str, key: Path | None, server: Path | None, plain: bool, l
     return ClientDoor(url, pair, public, plain, largest << 20)
 
 
-def _asked_to_stop() -> Callable[[], bool]:
+def _asked_to_stop() -> Callable[..., bool]:
+    """Whether we were asked to stop, `times` at least."""
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(number, lambda got, _frame: asked.append(got))
-    return lambda: bool(asked)
+    return lambda times=1: len(asked) >= times
 
 
 class _Interruptible:

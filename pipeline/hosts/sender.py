@@ -79,6 +79,15 @@ class StreamSender(HostClient):
         self._put(frame, size)
         return True
 
+    def room(self, size: int, timeout: float) -> bool:
+        """Whether a frame of so many bytes can go now, for which it waits `timeout` seconds. To be called again and
+        again by who sends seldom: what comes meanwhile is taken in here."""
+        while self._take(0):
+            pass
+        if not self._has_room(size):
+            self._take(timeout)
+        return self._has_room(size)
+
     def finish(self, damaged: int = 0) -> None:
         """End the stream and wait until the encode stage has closed its file."""
         if self._acknowledged is None:
@@ -150,6 +159,9 @@ class StreamSender(HostClient):
             self.frames, self._written = resume.next, resume.written
             self._kept.clear()
             self._kept_bytes = 0
+            if self._end:
+                self._end = End(self.frames, self._end.damaged, self._epoch)
+                self._post(self._end)
             return
         oldest = self._kept[0][0].header.index if self._kept else self.frames
         if not oldest <= resume.next <= self.frames:

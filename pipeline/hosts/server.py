@@ -226,7 +226,8 @@ class DerainServer:
             if stream.wanted > stream.sent:
                 raise OutOfStep(f"the encode stage wants frame {stream.wanted}, with {stream.sent} sent")
             stream.rewind(stream.wanted)
-            stream.lane.forget("rewind")
+            if not stream.info.live:  # there nothing comes a second time
+                stream.lane.forget("rewind")
         elif anew:
             stream.wrote(stream.wanted)
         stream.epoch += 1

@@ -77,11 +77,11 @@ def _rest(reader: Reader) -> list[Read]:
     return left
 
 
-def _send(next_stage: Downstream, read: Read, reset: str, stage: LiveStage) -> None:
-    began = time.monotonic()
+def as_frame(read: Read, reset: str, index: int = 0) -> Frame:
+    """What goes to the next stage; a link of a live stream counts for itself."""
     frame = read.frame
     header = FrameHeader(
-        index=0,  # each link counts its own
+        index=index,
         pts=read.pts,
         width=frame.width,
         height=frame.height,
@@ -90,11 +90,16 @@ def _send(next_stage: Downstream, read: Read, reset: str, stage: LiveStage) -> N
         reset=reset,
         read_at=read.read_at,
     )
-    pixels = pack(frame, read.info.color_range == 2)
+    return Frame(header, pack(frame, read.info.color_range == 2))
+
+
+def _send(next_stage: Downstream, read: Read, reset: str, stage: LiveStage) -> None:
+    began = time.monotonic()
+    frame = as_frame(read, reset)
     stage.busy(time.monotonic() - began)
-    next_stage.send(read.info, Frame(header, pixels))
+    next_stage.send(read.info, frame)
     stage.count("sent")
-    stage.gauges["queue_bytes"] = float(pixels.nbytes)
+    stage.gauges["queue_bytes"] = float(frame.pixels.nbytes)
 
 
 def _watch(reader: Reader, stage: LiveStage) -> None:

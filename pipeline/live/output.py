@@ -12,6 +12,7 @@ import zmq
 from pipeline.errors import DerainError
 from pipeline.live.backoff import Backoff
 from pipeline.live.messages import Close, Coded, unpack
+from pipeline.live.notes import Notes
 from pipeline.live.stage import LiveStage
 from pipeline.sinks.live import live_destination
 from pipeline.sinks.live_muxer import LiveMuxer
@@ -24,7 +25,7 @@ _WAITING = 16
 
 def run(stage: LiveStage) -> None:
     """Write until told to close, or asked to stop."""
-    work = _Work(stage)
+    work = Output(stage)
     source: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PULL)
     source.setsockopt(zmq.RCVHWM, _WAITING)
     source.setsockopt(zmq.LINGER, 0)
@@ -44,10 +45,10 @@ def run(stage: LiveStage) -> None:
     source.close()
 
 
-class _Work:
+class Output:
     """The destination, and when to try it again."""
 
-    def __init__(self, stage: LiveStage) -> None:
+    def __init__(self, stage: Notes) -> None:
         self._stage, order = stage, stage.order
         destination = live_destination(
             order.destinations[stage.told.output],

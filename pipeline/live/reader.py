@@ -13,9 +13,9 @@ from pipeline.frame import StreamInfo
 from pipeline.live.backoff import Backoff
 from pipeline.live.clock import SourceClock
 from pipeline.live.mailbox import Mailbox
+from pipeline.live.notes import Notes
 from pipeline.live.pace import LONGEST_WAIT, Pace
 from pipeline.live.sound import SoundSender
-from pipeline.live.stage import LiveStage
 from pipeline.sources.live import LiveSource, SourceEnded, SourceLost, live_address, seconds_of
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Reader(threading.Thread):
     attempt to connect began: the main thread watches it, as some of FFmpeg's devices can't be interrupted.
     """
 
-    def __init__(self, stage: LiveStage) -> None:
+    def __init__(self, stage: Notes) -> None:
         super().__init__(daemon=True, name="reader")
         order = stage.order
         self._stage, self._order = stage, order

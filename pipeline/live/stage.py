@@ -19,9 +19,9 @@ import msgspec
 import zmq
 
 from pipeline.errors import DerainError
-from pipeline.frame import StreamInfo
 from pipeline.link import LINGER_MS, Stopped
 from pipeline.live.messages import LiveStageOrder, Message, StageReport, pack
+from pipeline.live.notes import Notes
 from pipeline.orphans import end_with_parent, is_gone
 from pipeline.private_folder import remove
 from pipeline.redact import scrub
@@ -31,23 +31,15 @@ REPORT_EVERY = 0.2  # seconds
 _ORPHANS_LINGER_MS = 200
 
 
-class LiveStage:
+class LiveStage(Notes):
     """What a stage's work sees of its process: the order, whether to stop, and what it reports.
 
-    `counters`, `gauges`, `texts` and `warnings` are filled by the work and sent by the reporting thread.
+    Its notes are filled by the work and sent by the reporting thread.
     """
 
     def __init__(self, name: str, order: LiveStageOrder) -> None:
-        self.name, self.told, self.order = name, order, order.order
-        self.counters: dict[str, int] = {}
-        self.gauges: dict[str, float] = {}
-        self.texts: dict[str, str] = {}
-        self.ages: list[float] = []
-        self.resets: list[tuple[float, str]] = []
-        self.warnings: list[str] = []
-        self.info: StreamInfo | None = None
-        self.stopping = threading.Event()
-        """Set when the stage is asked to end."""
+        super().__init__(order)
+        self.name = name
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._front: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUSH)
@@ -61,17 +53,6 @@ class LiveStage:
     def orphaned(self) -> bool:
         return os.getppid() != self.told.parent
 
-    def count(self, what: str, number: int = 1) -> None:
-        self.counters[what] = self.counters.get(what, 0) + number
-
-    def busy(self, seconds: float) -> None:
-        """Add to the time spent at the stage's own work."""
-        self.gauges["busy"] = self.gauges.get("busy", 0.0) + seconds
-
-    def warn(self, text: str) -> None:
-        if text not in self.warnings and len(self.warnings) < 50:
-            self.warnings.append(scrub(text, self._addresses()))
-
     def report(self, done: bool = False) -> None:
         """Send what there is to tell now."""
         with self._lock:
@@ -83,7 +64,7 @@ class LiveStage:
                     pid=os.getpid(),
                     counters=dict(self.counters),
                     gauges=dict(self.gauges),
-                    texts={key: scrub(text, self._addresses()) for key, text in dict(self.texts).items()},
+                    texts={key: scrub(text, self.addresses()) for key, text in dict(self.texts).items()},
                     ages=ages,
                     resets=resets,
                     warnings=list(self.warnings),
@@ -95,7 +76,7 @@ class LiveStage:
     def fail(self, error: BaseException) -> None:
         failure = Failure.of(self.name, error)
         shown = msgspec.structs.replace(
-            failure, text=scrub(failure.text, self._addresses()), trace=scrub(failure.trace, self._addresses())
+            failure, text=scrub(failure.text, self.addresses()), trace=scrub(failure.trace, self.addresses())
         )
         with self._lock:
             self._send(shown)
@@ -115,9 +96,6 @@ class LiveStage:
     def _report_on(self) -> None:
         while not self._ended.wait(REPORT_EVERY):
             self.report()
-
-    def _addresses(self) -> list[str]:
-        return [self.order.source, *self.order.destinations]
 
 
 def main() -> int:

@@ -18,6 +18,7 @@ import pytest
 
 from tests.clips import make_clip
 from tests.conftest import ROOT, Derain
+from tests.live_camera import Camera
 
 WAIT = 90.0
 FRAMES = 40
@@ -242,3 +243,46 @@ def test_three_hosts_with_a_wire_pulled_and_put_back(
     assert (sent["frames"], written["frames"]) == (1500, 1500)
     assert sent["reconnects"] == 1
     assert pictures(tmp_path / "out.mkv") == pictures(tmp_path / "long.mkv")
+
+
+@pytest.mark.parametrize("victim", ["none", "decode", "derain", "encode"])
+def test_a_camera_over_hosts_goes_on_whoever_is_restarted(
+    tmp_path: Path, stages: Stages, address: str, victim: str
+) -> None:
+    """A live source can't be decoded again: an encode stage that was restarted wanted frame 0 of it."""
+    with Camera() as camera:
+        commands: dict[str, tuple[str, ...]] = {
+            "derain": ("stage", "derain", "--listen", address, "--model", "identity", "--json"),
+            "decode": ("stage", "decode", camera.url, "--connect", address, "--json", "--wait"),
+            "encode": (
+                *("stage", "encode", "cam-%H%M%S.mkv", "--connect", address, "--json"),
+                *("--preset", "ultrafast", "--gop", "0.4"),
+            ),
+        }
+        running = {name: stages.start(*command) for name, command in commands.items()}
+
+        def written() -> int:
+            return sum(path.stat().st_size for path in tmp_path.glob("cam-*.mkv"))
+
+        def goes_on() -> None:
+            before, deadline = written(), time.monotonic() + WAIT
+            while written() < before + 20_000:
+                assert time.monotonic() < deadline, [stages.said(process) for process in running.values()]
+                time.sleep(0.05)
+
+        goes_on()
+        if victim != "none":
+            os.kill(running[victim].pid, signal.SIGKILL)
+            running[victim].wait()
+            time.sleep(1.0)  # or the names of both files would tell the same second
+            running[victim] = stages.start(*commands[victim])
+            goes_on()
+        running["decode"].send_signal(signal.SIGINT)
+        sent, encoded = stages.result(running["decode"]), stages.result(running["encode"])
+    assert sent["read"] == sent["frames"] + sent["dropped"] + sent["lost"]
+    assert victim != "none" or sent["frames"] == encoded["frames"]
+    files = sorted(tmp_path.glob("cam-*.mkv"))
+    assert len(files) == (2 if victim == "encode" else 1)
+    for path in files:
+        times = [pts for pts, _ in pictures(path)]
+        assert times and times == sorted(set(times))
