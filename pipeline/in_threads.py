@@ -46,8 +46,8 @@ class _ThreadStage(Stage):
 
     def carry_out(self) -> None:
         """The work of this stage. What goes wrong is told, as `pipeline.stage.main` does."""
-        work: Callable[[Stage], None] = import_module(f"pipeline.{self.name}").run
         try:
+            work: Callable[[Stage], None] = import_module(f"pipeline.{self.name}").run
             work(self)
         except Stopped:
             pass
