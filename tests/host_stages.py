@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -94,47 +92,3 @@ def until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.01)
-
-
-class Proxy(threading.Thread):
-    """A wire between the stages that can be cut at any byte; new connections go through again."""
-
-    def __init__(self, target: str) -> None:
-        super().__init__(daemon=True)
-        host, port = target.removeprefix("tcp://").split(":")
-        self._target = (host, int(port))
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.url = f"tcp://127.0.0.1:{self._listening.getsockname()[1]}"
-        self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        self.start()
-
-    def run(self) -> None:
-        while True:
-            try:
-                near, _ = self._listening.accept()
-                far = socket.create_connection(self._target)
-            except OSError:
-                return
-            self._pairs.append((near, far))
-            for one, other in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
-
-    @staticmethod
-    def _pump(one: socket.socket, other: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := one.recv(3000):  # less than a frame: cuts fall within messages
-                other.sendall(data)
-        for end in (one, other):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def cut(self) -> None:
-        while self._pairs:
-            for end in self._pairs.pop():
-                with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-                end.close()
-
-    def close(self) -> None:
-        self._listening.close()
-        self.cut()

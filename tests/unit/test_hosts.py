@@ -17,7 +17,8 @@ from pipeline.hosts.doors import ClientDoor, ServerDoor
 from pipeline.hosts.receiver import StreamReceiver
 from pipeline.hosts.sender import StreamSender
 from pipeline.wire import Failure, FrameMsg, Join, StageFailed, pack, unpack
-from tests.host_stages import INFO, WAIT, Encode, Proxy, Server, check, decode, frame, until
+from tests.host_stages import INFO, WAIT, Encode, Server, check, decode, frame, until
+from tests.proxy import Proxy
 from tests.unit.test_link import Running
 
 
