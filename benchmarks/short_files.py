@@ -4,19 +4,21 @@
 
 Makes the files (H.264, sound, `--frames` frames), runs `derain batch` on all of them with one worker, and beside it
 decodes and encodes the same files with bare PyAV, one after the other in one process, with the same encoder settings.
-With a network its steps are in what is beyond too.
+The processor's seconds tell more than those of the clock on a machine that does other things too.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import shutil
 import sys
 import time
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import av
 import numpy as np
@@ -73,7 +75,7 @@ def workers_memory(batch: psutil.Process) -> int:
 
 def run_batch(
     folder: Path, model: str, threads: int, files: int
-) -> tuple[float, list[tuple[int, int]], dict[str, object]]:
+) -> tuple[float, list[tuple[int, int]], dict[str, Any]]:
     """Seconds, (files done, bytes of the worker) from time to time, and the report."""
     preset = folder / "preset.yaml"
     preset.write_text("codec: libx264\ncrf: 20\npreset: veryfast\n")
@@ -102,6 +104,12 @@ def run_batch(
     return seconds, seen, json.loads((folder / "report.json").read_text())
 
 
+def _of_children() -> float:
+    """Processor seconds of the processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=300)
@@ -117,16 +125,20 @@ def main() -> None:
         make(folder / "one.mp4", given.frames, given.width, given.height)
         for number in range(given.files):
             shutil.copy(folder / "one.mp4", folder / "in" / f"{number:05d}.mp4")
-        began = time.monotonic()
-        for number in range(min(given.files, 50)):
+        began, began_processor, some = time.monotonic(), time.process_time(), min(given.files, 50)
+        for number in range(some):
             bare(folder / "in" / f"{number:05d}.mp4", folder / "bare.mp4")
-        alone = (time.monotonic() - began) / min(given.files, 50)
+        alone, alone_processor = (time.monotonic() - began) / some, (time.process_time() - began_processor) / some
+        before = _of_children()
         seconds, seen, report = run_batch(folder, given.model, given.threads, given.files)
         each = seconds / given.files
+        processor = (_of_children() - before) / given.files
+        network = sum(file["stages"]["derain"]["busy"] for file in report["files"]) / given.files
         size = f"{given.frames} frames, {given.width}x{given.height}"
         print(f"{given.model}, {given.files} files of {size}: {report['totals']}")
         print(f"  {each:.3f} s a file, start of the batch included; bare decode + encode {alone:.3f} s")
-        print(f"  beyond that {each - alone:.3f} s a file")
+        print(f"  the network {network:.3f} s; beyond all that {each - alone - network:.3f} s a file")
+        print(f"  of the processor {processor:.3f} s a file, bare {alone_processor:.3f} s")
         print("  memory of the worker: " + ", ".join(f"{held / 1e6:.0f} MB at {done}" for done, held in seen))
 
 
