@@ -19,6 +19,7 @@ from pipeline.orphans import adopt_orphans
 from pipeline.supervisor import child_environment
 
 Process: TypeAlias = subprocess.Popen[bytes] | Child
+_TENDED = "pipeline.live.nursery_process"
 PATIENCE = 60.0
 """Seconds after which a nursery that does not answer is given up: it may hang in an import."""
 
@@ -103,7 +104,7 @@ class Nursery:
         with theirs:
             try:
                 # one that was born in a nursery itself has everything in it already
-                self._process = _forked(theirs) if may_fork() and "torch" in sys.modules else _spawned(theirs)
+                self._process = _forked(theirs) if may_fork() and _TENDED in sys.modules else _spawned(theirs)
             except OSError:
                 ours.close()
                 return
