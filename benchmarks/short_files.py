@@ -13,6 +13,7 @@ import argparse
 import json
 import resource
 import shutil
+import statistics
 import sys
 import time
 from fractions import Fraction
@@ -138,6 +139,8 @@ def main() -> None:
         print(f"{given.model}, {given.files} files of {size}: {report['totals']}")
         print(f"  {each:.3f} s a file, start of the batch included; bare decode + encode {alone:.3f} s")
         print(f"  the network {network:.3f} s; beyond all that {each - alone - network:.3f} s a file")
+        middle = statistics.median(file["seconds"] for file in report["files"])
+        print(f"  the middle one of the files {middle:.3f} s")
         print(f"  of the processor {processor:.3f} s a file, bare {alone_processor:.3f} s")
         print("  memory of the worker: " + ", ".join(f"{held / 1e6:.0f} MB at {done}" for done, held in seen))
 

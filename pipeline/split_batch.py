@@ -24,7 +24,7 @@ from pipeline.errors import DerainError
 from pipeline.job import IDENTITY, Job, JobResult, Piece, check_job
 from pipeline.join import join
 from pipeline.manifest import difference, manifest
-from pipeline.plan import plan
+from pipeline.plan import WHOLE, plan
 from pipeline.segmenting import exactly_from
 from pipeline.segments import WorkFolder
 from pipeline.sinks.temporary import writing
@@ -114,10 +114,20 @@ class _File:
         self.began = time.monotonic()
         self.waiting: deque[Piece] = deque()
         self.under_way = 0
-        self.missing: set[int] = set()
         self.parts = 0
+        self.error = ""
+        """Of its first part that failed."""
         self.ended = False
-        self.result = JobResult(status="done", source=job.source, destination=job.destination, model=job.model)
+        self.result = self.fresh()
+
+    def fresh(self) -> JobResult:
+        job = self.job
+        return JobResult(status="done", source=job.source, destination=job.destination, model=job.model)
+
+    def is_damaged(self) -> bool:
+        """Whether parts of it failed, or lost something: where one part ends and the next begins that may be another
+        frame than in a file that is read from end to end."""
+        return bool(self.error or self.result.damaged)
 
     def next_part(self) -> Job | None:
         """What can be begun now."""
@@ -143,7 +153,7 @@ class _Parts(Watcher):
             part = next(filter(None, (file.next_part() for file in open_files)), None)
             if part is None and unplanned:
                 self._plan(unplanned.popleft())
-            elif part is None and not any(file.waiting for file in open_files):
+            elif part is None and not open_files:
                 return
             else:
                 yield part
@@ -182,33 +192,40 @@ class _Parts(Watcher):
         done = set(work.numbers())
         file.parts = len(pieces)
         file.waiting.extend(piece for piece in pieces if piece.number not in done)
-        file.missing = {piece.number for piece in file.waiting}
 
     def done(self, result: JobResult) -> None:
         """A part has ended."""
         file = self._files.get(result.destination)
-        if file:
-            file.under_way -= 1
-        if file is None or file.result.status != "done":
+        if file is None or file.ended:
             return
-        if result.status != "done":
+        file.under_way -= 1
+        if result.status == "done":
+            _add(file.result, result)
+        elif result.status == "failed":
+            file.error = file.error or result.error or "failed"
+            file.waiting.clear()
+        else:
             self._fail(file, result.error or "", result.status)
             return
-        total = file.result
-        total.runtime = result.runtime
-        total.damaged += result.damaged
-        total.lost += result.lost
-        total.warnings += [text for text in result.warnings if text not in total.warnings]
-        for reason, count in result.resets.items():
-            total.resets[reason] = total.resets.get(reason, 0) + count
-        missing = {number for number in file.missing if not os.path.exists(file.work.segment(number))}
-        file.missing = missing
-        self._watch.going(file.job, file.parts - len(missing), file.parts)
-        if not file.under_way and not file.waiting:
-            try:
+        left = len(file.waiting) + file.under_way
+        self._watch.going(file.job, file.parts - left, file.parts)
+        if left:
+            return
+        try:
+            if file.is_damaged() and file.parts > 1:
+                self._again_as_a_whole(file)
+            elif file.error:
+                self._fail(file, file.error)
+            else:
                 self._join(file)
-            except (DerainError, OSError) as error:
-                self._fail(file, str(error))
+        except (DerainError, OSError) as error:
+            self._fail(file, str(error))
+
+    def _again_as_a_whole(self, file: _File) -> None:
+        file.work.drop_from(0)
+        file.parts, file.error, file.result = 1, "", file.fresh()
+        file.result.warnings.append(f"{file.job.source}: is damaged, so it was derained in one piece")
+        file.waiting.extend(WHOLE)
 
     def _join(self, file: _File) -> None:
         job, total = file.job, file.result
@@ -242,6 +259,15 @@ class _Parts(Watcher):
     def close(self) -> None:
         for file in self._files.values():
             file.work.unlock()
+
+
+def _add(total: JobResult, part: JobResult) -> None:
+    total.runtime = part.runtime
+    total.damaged += part.damaged
+    total.lost += part.lost
+    total.warnings += [text for text in part.warnings if text not in total.warnings]
+    for reason, count in part.resets.items():
+        total.resets[reason] = total.resets.get(reason, 0) + count
 
 
 def _exactly_to(work: WorkFolder, job: Job) -> int:

@@ -106,9 +106,8 @@ class AtOnce:
 
     def run(self, jobs: Iterator[Job | None], watch: Watcher, stop: Stop = lambda: False) -> list[JobResult]:
         results: list[JobResult] = []
-        while some := list(islice(jobs, self._some)):
+        while some := [job for job in islice(jobs, self._some) if job]:
             for job in some:
-                assert job is not None, "nothing is under way that could be waited for"
                 if len(results) == self._parts:
                     raise CutOff
                 self.made.append(job.piece.number if job.piece else 0)

@@ -102,6 +102,24 @@ def test_a_damaged_file_is_done_and_says_what_is_lost_and_strict_is_one_line(tmp
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mkv", "out.mkv"]
 
 
+@pytest.mark.parametrize("which", [[12], list(range(10, 20))], ids=["a frame", "a part"])
+def test_a_damaged_file_in_parts_is_what_it_is_in_one_piece(tmp_path: Path, which: list[int]) -> None:
+    """A part of which nothing could be decoded made the whole file fail with --split; others counted frames twice."""
+    (tmp_path / "in").mkdir()
+    spoil(make_clip(tmp_path / "in/a.mkv", frames=30, options={"g": "10"}), which)
+    command = [sys.executable, "-m", "pipeline", "batch", str(tmp_path / "in"), "--model", "identity", "--quiet"]
+    told = {}
+    for name, more in (("whole", []), ("parts", ["--split", "0.4"])):
+        report = tmp_path / f"{name}.json"
+        done = subprocess.run([*command, str(tmp_path / name), *more, "--report", str(report)], timeout=60)
+        assert done.returncode == 0
+        (told[name],) = json.loads(report.read_text())["files"]
+    assert told["parts"]["warnings"][0].endswith("is damaged, so it was derained in one piece")
+    assert told["parts"]["lost"] == told["whole"]["lost"]
+    assert facts(tmp_path / "parts/a.mkv").pts == facts(tmp_path / "whole/a.mkv").pts
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["a.mkv"]
+
+
 @pytest.mark.slow
 def test_corrupted_files_end_well_or_with_one_clear_line(tmp_path: Path) -> None:
     """A few of those that `python -m tests.fuzz` makes; 300 were run by hand (docs/formats.md)."""
