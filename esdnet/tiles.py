@@ -24,8 +24,8 @@ from esdnet.state import MembraneState
 ALIGN = 16
 """Tiles begin and end at multiples of so many pixels: of the network's stride, so that all see the same grid."""
 OVERLAP = 128
-"""Pixels that neighbours share. Measured on four clips of 640×360 in three or four tiles over 24 frames, against the
-untiled run: the same to the last bit with 128; at least 101 dB with 96, 82 dB with 64, 75 dB with 32."""
+"""Pixels that neighbours share. Measured on three clips of 640×360 in three tiles over 24 frames, against the untiled
+run of `stream-nano`: at least 56.7 dB with 128, 56.1 dB with 96, 54.6 dB with 64 (benchmarks/tile_seams.py)."""
 LEAST = 2 * OVERLAP
 """Pixels a side that a tile has at least."""
 
