@@ -41,7 +41,7 @@ class Service:
         settings = {"model": given.model, "threads": 1, "preset": "ultrafast", "preview": False}
         content = {
             "listen": {"port": 0},
-            "restart": {"limit": 0},
+            "restart": {"limit": 0, "longest_delay": 0.2},  # each of them is an accident, no series
             "defaults": settings,
             "streams": streams,
         }
