@@ -14,6 +14,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator
+from itertools import pairwise
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -29,6 +30,8 @@ from pipeline.segmenting import exactly_from
 from pipeline.segments import WorkFolder
 from pipeline.sinks.temporary import writing
 
+LEAST_FRAMES = 0.98
+"""Share of a part's packets that must become frames."""
 PART_SECONDS = 60.0
 """Length of a part, unless asked otherwise."""
 ENCODER_THREADS = 4
@@ -115,6 +118,8 @@ class _File:
         self.waiting: deque[Piece] = deque()
         self.under_way = 0
         self.parts = 0
+        self.starts: list[int] = []
+        """Of each part, the frames before it, as the container tells."""
         self.error = ""
         """Of its first part that failed."""
         self.ended = False
@@ -127,7 +132,16 @@ class _File:
     def is_damaged(self) -> bool:
         """Whether parts of it failed, or lost something: where one part ends and the next begins that may be another
         frame than in a file that is read from end to end."""
-        return bool(self.error or self.result.damaged)
+        return bool(self.error or self.result.damaged) or self._is_short()
+
+    def _is_short(self) -> bool:
+        """Whether clearly fewer frames came of a part than there are packets in it, which no decoder complains of where
+        the demuxer went to the wrong place. Half as many are fields in packets of their own."""
+        for foot, (start, end) in zip(self.work.feet(), pairwise(self.starts), strict=False):
+            planned = end - start
+            if foot.frames < planned * LEAST_FRAMES - 1 and abs(2 * foot.frames - planned) > 1:
+                return True
+        return False
 
     def next_part(self) -> Job | None:
         """What can be begun now."""
@@ -190,7 +204,7 @@ class _Parts(Watcher):
         if job.exact:
             work.drop_from(_exactly_to(work, job))
         done = set(work.numbers())
-        file.parts = len(pieces)
+        file.parts, file.starts = len(pieces), [piece.frame for piece in pieces]
         file.waiting.extend(piece for piece in pieces if piece.number not in done)
 
     def done(self, result: JobResult) -> None:
@@ -223,7 +237,7 @@ class _Parts(Watcher):
 
     def _again_as_a_whole(self, file: _File) -> None:
         file.work.drop_from(0)
-        file.parts, file.error, file.result = 1, "", file.fresh()
+        file.parts, file.starts, file.error, file.result = 1, [], "", file.fresh()
         file.result.warnings.append(f"{file.job.source}: is damaged, so it was derained in one piece")
         file.waiting.extend(WHOLE)
 

@@ -220,7 +220,9 @@ def test_a_watched_folder(tmp_path: Path, running: list[Running]) -> None:
     batch.process.send_signal(signal.SIGTERM)
     _, said = batch.process.communicate(timeout=60)
     assert batch.process.returncode == 0, said
-    assert json.loads((tmp_path / "report.json").read_text())["totals"]["done"] == 2
+    totals = json.loads((tmp_path / "report.json").read_text())["totals"]
+    assert totals["failed"] == 0
+    assert totals["done"] + totals["interrupted"] == 2  # the second is there, but its worker may not have said so yet
 
 
 def test_memory_stays_flat_over_many_short_files(tmp_path: Path) -> None:
