@@ -66,6 +66,7 @@ class StreamConfig:
     carry_picture: bool = True  # read-out neurons keep their potential
     contrast: bool = True  # compressed local and temporal contrast beside the picture at the stem
     trust: bool = True  # forget where the past does not fit, whatever the network would do
+    seen: bool = False  # the last rainy frame is carried beside the last clean one
 
     def __post_init__(self) -> None:
         for name in ("dims", "encoder_blocks", "decoder_blocks", "carried_levels"):
@@ -199,6 +200,8 @@ class StreamNet(nn.Module):
         if self.config.carry_picture:
             shapes["picture"] = (streams, CHANNELS, height, width)
             shapes["age"] = (streams, 1, 1, 1)
+            if self.config.seen:
+                shapes["seen"] = (streams, 4, height, width)
         for name, level, dim in self._membranes():
             scale = 2 ** (level - 1)
             shapes[name] = (streams, dim, height // scale, width // scale)
@@ -218,15 +221,19 @@ class StreamNet(nn.Module):
         kept: dict[str, Tensor] = {}
         if self.config.carry_picture:
             age = state["age"]
-            past = state["picture"]
+            past, now = state["picture"], frame
+            if self.config.seen:
+                past, now = torch.cat([past, state["seen"]], 1), torch.cat([frame, frame[:, :4]], 1)
+                kept["seen"] = frame[:, :4]
             if self.config.align:
                 past = warp(past, estimate_motion(luma(past), luma(frame)).to(past.dtype))
-            past = torch.where(age > 0, past, frame)
+            past = torch.where(age > 0, past, now)
+            past, seen = past[:, :CHANNELS], past[:, CHANNELS:] if self.config.seen else past[:, :4]
             kept["age"] = age + (1.0 - age) * _AGE_STEP
         else:
-            past, age = frame, torch.zeros_like(frame[:, :1, :1, :1])
+            past, seen, age = frame, frame[:, :4], torch.zeros_like(frame[:, :1, :1, :1])
         trust = self._trust(frame, past) if self.config.trust else None
-        inputs = self._encode(frame, past, age, trust)
+        inputs = self._encode(frame, past, seen, age, trust)
 
         run = _Run(state, self._names, trust)
         x1 = self.stem_norm(self.stem(inputs))
@@ -279,20 +286,25 @@ class StreamNet(nn.Module):
         low, high = _MISFIT
         return ((high - misfit) * (1.0 / (high - low))).clamp(0.0, 1.0)
 
-    def _encode(self, frame: Tensor, past: Tensor, age: Tensor, trust: Tensor | None) -> Tensor:
+    def _encode(self, frame: Tensor, past: Tensor, seen: Tensor, age: Tensor, trust: Tensor | None) -> Tensor:
         """What the stem sees: the picture, its difference from the past, how old the past is, and contrasts.
+
+        `seen` (N, 4, H/2, W/2) is the luma against which the contrast in time is taken: the last rainy frame's. What
+        is brighter than the clean past and was so in the last frame too is no streak, but ground that something dark
+        has moved away from.
 
         A faint streak is a small part of the picture's range, and the first neurons, whose currents are scaled to that
         range, would round it away. Compressed contrast (as in a retina) lets it fire.
         """
         difference, age = frame - past, age.expand_as(frame[:, :1])
+        change = frame[:, :4] - seen
         if trust is not None:
-            difference, age = difference * trust, age * trust
+            difference, change, age = difference * trust, change * trust, age * trust
         parts = [frame[:, :4] - 0.5, frame[:, 4:] * 2.0, difference * _DIFFERENCE_GAIN, age]
         if self.config.contrast:
             around = box_plane(luma(frame), _CONTRAST_WINDOW)
             parts.append(_tanh((frame[:, :4] - around) * _CONTRAST_GAIN))
-            parts.append(_tanh(difference[:, :4] * _CONTRAST_GAIN))
+            parts.append(_tanh(change * _CONTRAST_GAIN))
         return torch.cat(parts, dim=1)
 
     @staticmethod

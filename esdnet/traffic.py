@@ -43,5 +43,5 @@ def bytes_per_frame(network: StreamNet, height: int, width: int) -> int:
     finally:
         for hook in hooks:
             hook.remove()
-    values += 2 * state["picture"].numel() if "picture" in state else 0  # neurons' potentials are among their inputs
+    values += sum(2 * state[name].numel() for name in ("picture", "seen") if name in state)  # the rest are among inputs
     return round(values * _BYTES * height * width / small**2)

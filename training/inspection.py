@@ -195,7 +195,7 @@ def _follow(place: Place, probe: Probe, rainy: Tensor, derained: Tensor) -> None
     width = rainy.shape[-1] * (2 if probe.streaming else 1)
     for name in probe.state:
         tensor = probe.state[name]
-        if name in ("picture", "age"):
+        if name in ("picture", "age", "seen"):
             continue
         scale = width // tensor.shape[-1]
         here = tensor[0, :, place.y // scale, place.x // scale]

@@ -9,7 +9,7 @@ from esdnet.fold import fold_batch_norm
 from esdnet.state import MembraneState
 from esdnet.streaming import StreamConfig, StreamNet
 
-SMALL = StreamConfig(dims=(8, 8, 16), encoder_blocks=(1, 1, 1), decoder_blocks=(1, 1))
+SMALL = StreamConfig(dims=(8, 8, 16), encoder_blocks=(1, 1, 1), decoder_blocks=(1, 1), seen=True)
 
 
 def network(config: StreamConfig = SMALL, seed: int = 0) -> StreamNet:
@@ -68,6 +68,18 @@ def test_every_carried_membrane_is_used() -> None:
     for name in state:
         charged = MembraneState({n: state[n] * 0.5 + 2 if n == name else state[n] for n in state})
         assert not torch.equal(net.step(frames[2], charged)[0], expected), name
+
+
+@torch.no_grad()
+def test_what_was_seen_tells_ground_laid_bare_from_a_streak() -> None:
+    """Something dark that moved away left its shadow behind: brighter than the clean past looked like rain for ever.
+
+    With the clean past alone, a bright place looks the same to the network whether it was bright a frame ago or not.
+    """
+    net, dark, bright = network(), torch.full((1, 6, 16, 24), 0.3), torch.full((1, 6, 16, 24), 0.33)
+    _, state = run(net, dark[None], net.initial_state(1, 16, 24))
+    lasting = MembraneState({name: bright[:, :4] if name == "seen" else state[name] for name in state})
+    assert not torch.equal(net.step(bright, state)[0], net.step(bright, lasting)[0])
 
 
 def test_names_and_shapes_of_the_state_stay_the_same() -> None:
