@@ -13,6 +13,7 @@ The membrane is an argument and a result, never a buffer: the network's step is 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -58,9 +59,9 @@ class IntegerLIF(nn.Module):
         self.levels = levels
         self.carried = carried
         self.channels = channels
-        self.log_threshold = nn.Parameter(torch.full((1, channels, 1, 1), threshold).log())
+        self.log_threshold = nn.Parameter(torch.full((1, channels, 1, 1), math.log(threshold)))
         if carried:
-            self.leak_logit = nn.Parameter(torch.logit(torch.full((1, channels, 1, 1), leak)))
+            self.leak_logit = nn.Parameter(torch.full((1, channels, 1, 1), math.log(leak / (1 - leak))))
 
     def forward(
         self, current: Tensor, potential: Tensor | None, trust: Tensor | None = None

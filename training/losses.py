@@ -16,7 +16,7 @@ from training.run_config import LossConfig
 
 EPSILON = 1e-3
 _PSNR_FLOOR = 2e-5
-"""Added to a picture's mean squared error (47 dB), or a picture that is all but right would have all of the gradient."""
+"""Added to a picture's mean squared error (47 dB), or one that is all but right would have all of the gradient."""
 _C1, _C2 = 0.01**2, 0.03**2
 
 
