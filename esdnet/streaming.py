@@ -17,6 +17,9 @@ whose output is the rain layer. It differs where the sequence is concerned:
   where it plainly cannot fit (`_trust`), all membranes are forgotten. An input-dependent leak is what gated LIF neurons
   learn (GLIF, NeurIPS 2022); a non-firing leaky read-out is common in spiking regression (e.g. Bellec et al., NeurIPS
   2018).
+* The luma of the last rainy frame is carried too and moved along the same motion (`StreamConfig.seen`). Against the
+  clean past alone, ground that something dark has just left looks like a streak, in this frame and in all that follow;
+  against what was seen it does so for one frame.
 
 `step` is pure: frame and state in, frame and state out.
 """
