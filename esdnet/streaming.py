@@ -26,18 +26,19 @@ whose output is the rain layer. It differs where the sequence is concerned:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from esdnet.box import box_plane
 from esdnet.errors import ModelError
-from esdnet.integer_lif import IntegerLIF
 from esdnet.motion import estimate_motion, warp
 from esdnet.planes import CHANNELS, luma
 from esdnet.state import MembraneState
+from esdnet.stream_blocks import Block, Run, SpikeConv
+from esdnet.stream_config import StreamConfig
+
+__all__ = ["STRIDE", "StreamConfig", "StreamNet"]
 
 STRIDE = 4  # of the packed, half-size picture; 8 of the full one
 _DIFFERENCE_GAIN = 4.0  # brings present − past (mostly below 0.2) to the scale of the picture at the stem
@@ -54,121 +55,25 @@ def _tanh(x: Tensor) -> Tensor:
     return 2.0 * torch.sigmoid(2.0 * x) - 1.0
 
 
-@dataclass(frozen=True)
-class StreamConfig:
-    """Shape of a StreamNet. JSON-able; kept in the metadata of its weights."""
-
-    dims: tuple[int, int, int] = (24, 48, 96)  # channels at half, quarter and eighth size
-    encoder_blocks: tuple[int, int, int] = (1, 1, 2)
-    decoder_blocks: tuple[int, int] = (1, 1)  # at quarter, at half size
-    spike_levels: int = 8  # D, spikes a step at most
-    threshold: float = 0.5  # of every neuron before it learns its own, in standard deviations of its current
-    carried_levels: tuple[int, ...] = (2, 3)  # 1 half, 2 quarter, 3 eighth size
-    attention: bool = False  # channel attention after each block
-    align: bool = True  # move the past along the motion before it is used
-    carry_picture: bool = True  # read-out neurons keep their potential
-    contrast: bool = True  # compressed local and temporal contrast beside the picture at the stem
-    trust: bool = True  # forget where the past does not fit, whatever the network would do
-    seen: bool = False  # the last rainy frame is carried beside the last clean one
-
-    def __post_init__(self) -> None:
-        for name in ("dims", "encoder_blocks", "decoder_blocks", "carried_levels"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if min(self.dims) < 1 or len(self.dims) != 3 or len(self.encoder_blocks) != 3 or len(self.decoder_blocks) != 2:
-            raise ValueError("a StreamNet has three dims, three encoder and two decoder block counts")
-
-
-class _SpikeConv(nn.Module):
-    """Spike convolution unit: LIF → conv → threshold-scaled batch norm (tdBN, Zheng et al., AAAI 2021).
-
-    tdBN starts with a weight of α times the threshold, so that currents arrive on the scale of the firing threshold.
-    """
-
-    def __init__(self, cin: int, cout: int, config: StreamConfig, level: int, *, kernel: int = 3, stride: int = 1,
-                 gain: float = 1.0) -> None:  # fmt: skip
-        super().__init__()
-        self.scale = 2 ** (level - 1)
-        self.lif = IntegerLIF(cin, levels=config.spike_levels, carried=level in config.carried_levels,
-                              threshold=config.threshold, leak=0.05)  # fmt: skip
-        self.conv = nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False)
-        self.norm = nn.BatchNorm2d(cout, momentum=0.02)
-        nn.init.constant_(self.norm.weight, gain)
-
-    def forward(self, x: Tensor, potential: Tensor | None, trust: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        spikes, potential = self.lif(x, potential, trust)
-        current: Tensor = self.norm(self.conv(spikes))
-        return current, potential
-
-
-class _ChannelAttention(nn.Module):
-    """Scales each channel by twice the sigmoid of an MLP over its average: 1 at the start."""
-
-    def __init__(self, channels: int, reduction: int = 8) -> None:
-        super().__init__()
-        self.squeeze = nn.Conv2d(channels, max(4, channels // reduction), 1)
-        self.excite = nn.Conv2d(max(4, channels // reduction), channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        mean = x.mean(dim=(2, 3), keepdim=True)
-        share: Tensor = torch.sigmoid(self.excite(F.relu(self.squeeze(mean))))
-        return x * (2.0 * share)
-
-
-class _Block(nn.Module):
-    """Spiking residual block: two spike convolution units beside the identity."""
-
-    def __init__(self, dim: int, config: StreamConfig, level: int) -> None:
-        super().__init__()
-        self.first = _SpikeConv(dim, dim, config, level)
-        self.second = _SpikeConv(dim, dim, config, level, gain=0.2)
-        self.attention = _ChannelAttention(dim) if config.attention else nn.Identity()
-
-    def forward(self, x: Tensor, run: _Run) -> Tensor:
-        change: Tensor = self.attention(run(self.second, run(self.first, x)))
-        return x + change
-
-
-class _Run:
-    """One step's walk through the membranes: hands each spiking unit its potential and gathers the new ones."""
-
-    def __init__(self, state: MembraneState, names: dict[nn.Module, str], trust: Tensor | None) -> None:
-        self._state, self._names = state, names
-        self._trusts = {} if trust is None else {1: trust}  # scale → trust at that size, each made once
-        self.potentials: dict[str, Tensor] = {}
-
-    def __call__(self, unit: _SpikeConv, x: Tensor) -> Tensor:
-        name = self._names.get(unit)
-        potential, trust = (self._state[name], self._trust_at(unit.scale)) if name else (None, None)
-        result: tuple[Tensor, Tensor] = unit(x, potential, trust)
-        if name:
-            self.potentials[name] = result[1]
-        return result[0]
-
-    def _trust_at(self, scale: int) -> Tensor | None:
-        if self._trusts and scale not in self._trusts:
-            self._trusts[scale] = F.avg_pool2d(self._trusts[1], scale)
-        return self._trusts.get(scale)
-
-
 class StreamNet(nn.Module):
     """See the module's text. Frames are packed YUV 4:2:0, (N, 6, H/2, W/2), H/2 and W/2 multiples of `STRIDE`."""
 
-    def __init__(self, config: StreamConfig = StreamConfig()) -> None:
+    def __init__(self, config: StreamConfig = StreamConfig()) -> None:  # noqa: B008  # it is frozen
         super().__init__()
         self.config = config
         d1, d2, d3 = config.dims
         e1, e2, e3 = config.encoder_blocks
 
         def blocks(count: int, dim: int, level: int) -> nn.ModuleList:
-            return nn.ModuleList(_Block(dim, config, level) for _ in range(count))
+            return nn.ModuleList(Block(dim, config, level) for _ in range(count))
 
         self.stem = nn.Conv2d(2 * CHANNELS + 1 + (8 if config.contrast else 0), d1, 3, padding=1, bias=False)
         self.stem_norm = nn.BatchNorm2d(d1, momentum=0.02)
         self.encoder1, self.encoder2, self.encoder3 = blocks(e1, d1, 1), blocks(e2, d2, 2), blocks(e3, d3, 3)
-        self.down1 = _SpikeConv(d1, d2, config, 1, stride=2)
-        self.down2 = _SpikeConv(d2, d3, config, 2, stride=2)
-        self.up3 = _SpikeConv(d3, d2, config, 3, kernel=1)
-        self.up2 = _SpikeConv(d2, d1, config, 2, kernel=1)
+        self.down1 = SpikeConv(d1, d2, config, 1, stride=2)
+        self.down2 = SpikeConv(d2, d3, config, 2, stride=2)
+        self.up3 = SpikeConv(d3, d2, config, 3, kernel=1)
+        self.up2 = SpikeConv(d2, d1, config, 2, kernel=1)
         self.decoder2, self.decoder1 = blocks(config.decoder_blocks[0], d2, 2), blocks(config.decoder_blocks[1], d1, 1)
         self.grow = nn.Upsample(scale_factor=2.0, mode="bilinear")
         self.head = nn.Conv2d(d1, 2 * CHANNELS + 2, 3, padding=1)
@@ -176,7 +81,7 @@ class StreamNet(nn.Module):
         self._names: dict[nn.Module, str] = {
             module: name
             for name, module in self.named_modules()
-            if isinstance(module, _SpikeConv) and module.lif.carried
+            if isinstance(module, SpikeConv) and module.lif.carried
         }
 
     @torch.no_grad()
@@ -215,7 +120,7 @@ class StreamNet(nn.Module):
     def _membranes(self) -> list[tuple[str, int, int]]:
         """(name, level, channels) of every carried layer of neurons, in the order of the state."""
         levels = {"encoder1": 1, "decoder1": 1, "down1": 1, "encoder2": 2, "decoder2": 2, "down2": 2, "up2": 2}
-        units = [(name, module) for module, name in self._names.items() if isinstance(module, _SpikeConv)]
+        units = [(name, module) for module, name in self._names.items() if isinstance(module, SpikeConv)]
         return [(name, levels.get(name.partition(".")[0], 3), unit.lif.channels) for name, unit in units]
 
     def step(self, frame: Tensor, state: MembraneState) -> tuple[Tensor, MembraneState]:
@@ -240,7 +145,7 @@ class StreamNet(nn.Module):
         trust = self._trust(frame, past) if self.config.trust else None
         inputs = self._encode(frame, past, seen, age, trust)
 
-        run = _Run(state, self._names, trust)
+        run = Run(state, self._names, trust)
         x1 = self.stem_norm(self.stem(inputs))
         x1 = self._through(self.encoder1, x1, run)
         x2 = self._through(self.encoder2, run(self.down1, x1), run)
@@ -313,7 +218,7 @@ class StreamNet(nn.Module):
         return torch.cat(parts, dim=1)
 
     @staticmethod
-    def _through(blocks: nn.ModuleList, x: Tensor, run: _Run) -> Tensor:
+    def _through(blocks: nn.ModuleList, x: Tensor, run: Run) -> Tensor:
         for block in blocks:
             x = block(x, run)
         return x
