@@ -134,7 +134,7 @@ class StreamNet(nn.Module):
             past, now = state["picture"], frame
             if self.config.seen:
                 past, now = torch.cat([past, state["seen"]], 1), torch.cat([frame, frame[:, :4]], 1)
-                kept["seen"] = frame[:, :4]
+                kept["seen"] = frame[:, :4].clone()  # the frame is the caller's, who may write the next one into it
             if self.config.align:
                 past = warp(past, estimate_motion(luma(past), luma(frame)).to(past.dtype))
             past = torch.where(age > 0, past, now)

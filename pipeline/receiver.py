@@ -8,7 +8,7 @@ import zmq
 
 from pipeline.endpoint import Endpoint, bytes_of
 from pipeline.errors import DerainError
-from pipeline.frame import Frame, StreamInfo
+from pipeline.frame import Frame, FrameHeader, StreamInfo
 from pipeline.wire import PROTOCOL, Credit, End, EndAck, FrameMsg, Hello, Welcome
 
 FRAMES_IN_FLIGHT = 4
@@ -37,27 +37,35 @@ class Receiver(Endpoint):
 
     def frames(self, in_flight: int = FRAMES_IN_FLIGHT, bytes_in_flight: int = BYTES_IN_FLIGHT) -> Iterator[Frame]:
         """The frames in order, each until the next is asked for: only then is its credit given back."""
-        import numpy as np
-
         self._post(Welcome(PROTOCOL, in_flight, bytes_in_flight))
         while True:
             match self._receive(None):
                 case FrameMsg(header), zmq.Frame() as part:
-                    if header.index != self.count:
-                        raise self._confused(f"frame {header.index} where {self.count} was due")
-                    pixels = np.frombuffer(part.buffer, np.uint8)  # keeps the part alive
-                    if pixels.nbytes != bytes_of(header):
-                        raise self._confused(f"{pixels.nbytes} bytes of pixels with {header}")
-                    self.count += 1
-                    yield Frame(header, pixels)
-                    self._post(Credit(1, pixels.nbytes))
+                    frame = self._taken(header, part)
+                    yield frame
+                    self._post(Credit(1, frame.pixels.nbytes))
                 case End() as end, None:
-                    if end.frames != self.count:
-                        raise self._confused(f"the end after {end.frames} frames, with {self.count} of them here")
-                    self.end = end
+                    self._ended(end)
                     return
                 case message, _:
                     raise self._confused(f"an unexpected {type(message).__name__}")
+
+    def _taken(self, header: FrameHeader, part: zmq.Frame) -> Frame:
+        """The frame that has come, if it is the one that was due."""
+        import numpy as np
+
+        if header.index != self.count:
+            raise self._confused(f"frame {header.index} where {self.count} was due")
+        pixels = np.frombuffer(part.buffer, np.uint8)  # keeps the part alive
+        if pixels.nbytes != bytes_of(header):
+            raise self._confused(f"{pixels.nbytes} bytes of pixels with {header}")
+        self.count += 1
+        return Frame(header, pixels)
+
+    def _ended(self, end: End) -> None:
+        if end.frames != self.count:
+            raise self._confused(f"the end after {end.frames} frames, with {self.count} of them here")
+        self.end = end
 
     def acknowledge(self) -> None:
         """Tell the sender that all its frames are where they belong. Only after `frames` has run out."""

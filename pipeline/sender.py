@@ -23,11 +23,7 @@ class Sender(Endpoint):
     def hello(self, info: StreamInfo, timeout: float | None = None) -> None:
         """Announce the stream and wait until the receiver is ready for it. DerainError after `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        while not self._socket.poll(SLICE_MS, zmq.POLLOUT):  # a bound end without a peer has nowhere to send to
-            if self._stop():
-                raise Stopped
-            if deadline is not None and time.monotonic() >= deadline:
-                raise self._no_answer(timeout)
+        self._wait_for_peer(deadline, timeout)
         self._post(Hello(PROTOCOL, info))
         match self._receive(left(deadline)):
             case None:
@@ -38,6 +34,14 @@ class Sender(Endpoint):
                 self._outstanding = 0
             case message, _:
                 raise self._confused(f"a {type(message).__name__} instead of a welcome")
+
+    def _wait_for_peer(self, deadline: float | None, timeout: float | None) -> None:
+        """A bound end without a peer has nowhere to send to."""
+        while not self._socket.poll(SLICE_MS, zmq.POLLOUT):
+            if self._stop():
+                raise Stopped
+            if deadline is not None and time.monotonic() >= deadline:
+                raise self._no_answer(timeout)
 
     def send(self, frame: Frame) -> None:
         """Send one frame, waiting for credit first. Its pixels must not be written to afterwards.

@@ -12,10 +12,9 @@ import random
 import time
 from collections.abc import Iterator
 
-import numpy as np
 import zmq
 
-from pipeline.endpoint import SLICE_MS, Endpoint, Stopped, bytes_of, left
+from pipeline.endpoint import Endpoint, left
 from pipeline.frame import Frame, StreamInfo
 from pipeline.link import Receiver, Sender
 from pipeline.receiver import BYTES_IN_FLIGHT, FRAMES_IN_FLIGHT
@@ -42,11 +41,7 @@ class LastingSender(Sender, _Lasting):
         deadline = None if timeout is None else time.monotonic() + timeout
         self._forget_loss()
         self._greeted = False
-        while not self._socket.poll(SLICE_MS, zmq.POLLOUT):
-            if self._stop():
-                raise Stopped
-            if deadline is not None and time.monotonic() >= deadline:
-                raise self._no_answer(timeout)
+        self._wait_for_peer(deadline, timeout)
         self.frames, self.epoch = 0, random.getrandbits(31)
         self._post(Hello(PROTOCOL, info, self.epoch))
         while True:
@@ -105,18 +100,11 @@ class LastingReceiver(Receiver, _Lasting):
         while True:
             match self._receive(None):
                 case FrameMsg(header, epoch), zmq.Frame() as part if epoch == self._epoch:
-                    if header.index != self.count:
-                        raise self._confused(f"frame {header.index} where {self.count} was due")
-                    pixels = np.frombuffer(part.buffer, np.uint8)  # keeps the part alive
-                    if pixels.nbytes != bytes_of(header):
-                        raise self._confused(f"{pixels.nbytes} bytes of pixels with {header}")
-                    self.count += 1
-                    yield Frame(header, pixels)
-                    self._post(Credit(1, pixels.nbytes))
-                case End(frames, _, epoch) as end, None if epoch == self._epoch:
-                    if frames != self.count:
-                        raise self._confused(f"the end after {frames} frames, with {self.count} of them here")
-                    self.end = end
+                    frame = self._taken(header, part)
+                    yield frame
+                    self._post(Credit(1, frame.pixels.nbytes))
+                case End(_, _, epoch) as end, None if epoch == self._epoch:
+                    self._ended(end)
                     return
                 case Hello() as hello, None:
                     self._hello = hello

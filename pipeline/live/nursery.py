@@ -14,7 +14,7 @@ from typing import Self, TypeAlias
 
 from pipeline.forked import Child, Forked, may_fork
 from pipeline.live.backoff import Backoff
-from pipeline.live.births import LARGEST, Birth, pack, read_born
+from pipeline.live.births import LARGEST, Birth, Born, pack, read_born
 from pipeline.orphans import adopt_orphans
 from pipeline.supervisor import child_environment
 
@@ -113,18 +113,30 @@ class Nursery:
 
     def _answered(self, data: bytes) -> None:
         born = read_born(data)
-        if born.name not in self._asked:
-            return
-        if not born.pid:  # a library has started a thread there: it would in its successor, too
+        if born.pid:
+            self._backoff.reset()
+            self._take(born)
+        elif born.name in self._asked:  # a library has started a thread there: it would in its successor, too
             self._able = False
             self._lose()
-            return
-        self._backoff.reset()
-        _, files, _ = self._asked.pop(born.name)
-        _close(files)
-        self._born.append((born.name, Child(born.pid)))
+
+    def _take(self, born: Born) -> None:
+        if born.pid and born.name in self._asked:
+            _, files, _ = self._asked.pop(born.name)
+            _close(files)
+            self._born.append((born.name, Child(born.pid)))
 
     def _lose(self) -> None:
+        """End the nursery. Whoever it has told of is born; only the rest are started again, or there would be two."""
+        self._kill()
+        while self._wire is not None:
+            try:
+                data = self._wire.recv(LARGEST)
+            except OSError:
+                break
+            if not data:
+                break
+            self._take(read_born(data))
         self._shut()
         self._start_all()
 
@@ -132,6 +144,9 @@ class Nursery:
         if self._wire is not None:
             self._wire.close()
             self._wire = None
+        self._kill()
+
+    def _kill(self) -> None:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -169,18 +184,35 @@ def _spawned(wire: socket.socket) -> Process:
 
 
 def _exec(birth: Birth, files: Sequence[int]) -> Process:
+    command = [sys.executable, "-P", *birth.title]  # -P: no module of the working folder
+    return launch(command, birth.order, files[0], files[0], birth.kept, group=birth.kind == "stream")
+
+
+def launch(
+    command: Sequence[str], order: bytes, out: int, errors: int, kept: Sequence[int], *, group: bool
+) -> subprocess.Popen[bytes]:
+    """Start a process in an interpreter of its own, which finds its order at standard input.
+
+    Args:
+        command: What is started.
+        order: What it is told.
+        out: File descriptor that takes its standard output.
+        errors: The same of standard error.
+        kept: Descriptors that stay open.
+        group: Whether it is to be the first of a process group.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-P", *birth.title],  # -P: no module of the working folder
+        command,
         stdin=subprocess.PIPE,
-        stdout=files[0],
-        stderr=files[0],
+        stdout=out,
+        stderr=errors,
         env=child_environment(),
-        start_new_session=birth.kind == "stream",
-        pass_fds=birth.kept,
+        start_new_session=group,
+        pass_fds=kept,
     )
     assert process.stdin is not None
     with suppress(BrokenPipeError):  # it died at once, as its parent will see
-        process.stdin.write(birth.order)
+        process.stdin.write(order)
         process.stdin.close()
     return process
 

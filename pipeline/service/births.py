@@ -6,12 +6,10 @@ import asyncio
 import os
 import subprocess
 from collections.abc import Sequence
-from contextlib import suppress
 
 from pipeline.job import IDENTITY
 from pipeline.live.births import Birth
-from pipeline.live.nursery import Nursery, Process
-from pipeline.supervisor import child_environment
+from pipeline.live.nursery import Nursery, Process, launch
 
 _LOOK_EVERY = 0.02
 
@@ -43,7 +41,7 @@ class Births:
         """
         kept = [] if lease is None else [lease]
         if self._nursery is None:
-            return _started(self._command, order, log, kept)
+            return launch(self._command, order, subprocess.DEVNULL, log, kept, group=True)
         self._numbered += 1
         name = str(self._numbered)
         model = "" if model == IDENTITY else model
@@ -62,20 +60,3 @@ class Births:
     def close(self) -> None:
         if self._nursery is not None:
             self._nursery.close()
-
-
-def _started(command: Sequence[str], order: bytes, log: int, kept: Sequence[int]) -> Process:
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=log,
-        start_new_session=True,
-        pass_fds=kept,
-        env=child_environment(),
-    )
-    assert process.stdin is not None
-    with suppress(BrokenPipeError):  # it died at once, as will be seen
-        process.stdin.write(order)
-        process.stdin.close()
-    return process

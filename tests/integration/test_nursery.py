@@ -71,6 +71,18 @@ def test_what_was_asked_of_a_nursery_that_dies_is_started_all_the_same() -> None
     assert told == ["Popen 1", "Child"]
 
 
+def test_who_was_born_before_the_nursery_died_is_not_started_again() -> None:
+    """Its answer lay unread when asking for the next one failed: the process was started a second time, and two of them
+    answered to one name."""
+    told = said(
+        "nursery.ask(birth('a'), 2); time.sleep(8.0); os.kill(nursery.pid, signal.SIGKILL); time.sleep(0.5);"
+        "nursery.ask(birth('b'), 2); both = [];\n"
+        "    while len(both) < 2: both += nursery.born(); time.sleep(0.01)\n"
+        "    print(sorted((name, type(it).__name__) for name, it in both)); time.sleep(1.0); print(nursery.born())"
+    )
+    assert told == ["[('a', 'Child'), ('b', 'Popen')]", "[]"]
+
+
 def test_who_asked_and_died_gets_no_child() -> None:
     assert said("nursery.ask(birth('a', parent=1), 2); print(born(nursery, 'a').wait(60.0))") == ["1"]
 

@@ -1,4 +1,4 @@
-"""The OpenVINO runtime: what eager gives, in planes and in batches; its graphs on disk; what happens without it."""
+"""The OpenVINO runtime: planes, batches, streams; its graphs on disk; what happens without it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from esdnet import Derainer, MembraneState
 from esdnet.checkpoint import save
 from esdnet.errors import ModelError
-from esdnet.firing import FiringRate, firing_rates
-from esdnet.models import load
 from esdnet.runtimes import choose_runtime, graph_cache, open_runtime
 from esdnet.runtimes.openvino import KEPT_SHAPES, OpenvinoRuntime
 from esdnet.streaming import StreamConfig, StreamNet
+from tests.parity import Plane, frames_of, packed, psnr, share_that_differs
 
 pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
 
-Plane = NDArray[np.uint8]
 HEIGHT, WIDTH = 24, 40
 
 
@@ -48,69 +44,9 @@ def weights(network: StreamNet, tmp_path_factory: pytest.TempPathFactory) -> str
     return str(path)
 
 
-def frames_of(height: int, width: int, count: int) -> list[list[Plane]]:
-    """A texture that pans, with camera noise and a streak that comes and goes."""
-    rng = np.random.default_rng(4)
-    coarse = rng.integers(60, 180, (height // 6 + 4, width // 6 + count // 6 + 4)).astype(np.uint8)
-    scene = cv2.resize(coarse, None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC)
-    frames = []
-    for index in range(count):
-        luma = scene[4 : 4 + height, index : index + width] + rng.normal(0, 2, (height, width))
-        luma[3 : height // 2, (7 * index) % width] += 50
-        chroma = [np.full((height // 2, width // 2), 120 + 10 * k, np.uint8) for k in (0, 1)]
-        frames.append([np.clip(luma, 16, 235).astype(np.uint8), *chroma])
-    return frames
-
-
 @pytest.fixture(scope="module")
 def clip() -> list[list[Plane]]:
     return frames_of(HEIGHT, WIDTH, 80)
-
-
-def packed(planes: list[Plane]) -> torch.Tensor:
-    from esdnet.planes import LIMITED, code_scale, pack
-
-    codes = pack(*(torch.from_numpy(plane)[None, None] for plane in planes)).float()
-    scale, offset = code_scale(LIMITED, codes)
-    return (codes - offset) / scale
-
-
-def psnr(a: Any, b: Any, peak: float) -> float:
-    mse = float(np.mean((np.asarray(a, np.float64) - np.asarray(b, np.float64)) ** 2))
-    return 200.0 if mse == 0 else 10 * float(np.log10(peak**2 / mse))
-
-
-def share_that_differs(a: MembraneState, b: MembraneState) -> float:
-    """Of all potentials, those that are not the same to within rounding: one spike more or less moves a few."""
-    return float(torch.cat([((a[name] - b[name]).abs() > 1e-3).flatten() for name in b]).float().mean())
-
-
-def test_a_hundred_frames_of_a_shipped_model_are_eagers() -> None:
-    """Each step begins from the same membranes: two float arithmetics round a neuron at its threshold differently now
-    and then, and a network that feeds on its own past then goes another (as good) way, on eager as well. The frames are
-    not small: in one of 64×96 a single such spike is 66 dB, in one of 160×256 it can be 69.5."""
-    network = load("stream-nano")
-    assert isinstance(network, StreamNet)
-    eager, compiled = open_runtime("eager", network), open_runtime("openvino", network, threads=1)
-    probe = open_runtime("eager", network)
-    state = own = eager.initial_state(1, 128, 192)
-    rates: dict[str, dict[str, FiringRate]] = {}
-    differing = []
-    with firing_rates(eager._network) as rates["eager"], firing_rates(probe._network) as rates["own"]:  # type: ignore[attr-defined]
-        for index, frame in enumerate(packed(planes) for planes in frames_of(256, 384, 100)):
-            if index == 40:
-                state, own = state.reset(), own.reset()
-            expected, after = eager.step(frame, state)
-            got, theirs = compiled.step(frame, state)
-            assert psnr(got, expected, 1.0) >= 70, index
-            differing.append(share_that_differs(theirs, after))
-            probe.step(frame, own)  # how often the neurons fire where OpenVINO goes its own way from the start
-            _, own = compiled.step(frame, own)
-            state = after
-    assert np.mean(differing) < 0.04  # 0.026 measured: a spike more at the coarsest level moves many
-    for layer, rate in rates["eager"].items():
-        assert rate.rate > 0.05
-        assert rates["own"][layer].rate == pytest.approx(rate.rate, rel=0.01), layer
 
 
 def test_planes_and_tensors_go_the_same_way(network: StreamNet, weights: str, clip: list[list[Plane]]) -> None:

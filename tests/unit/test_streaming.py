@@ -48,6 +48,10 @@ def test_step_is_pure() -> None:
     first, _ = net.step(frames[2], state)
     second, _ = net.step(frames[2], state)
     assert torch.equal(first, second)
+    _, after = net.step(frame := frames[2].clone(), state)
+    kept = {name: after[name].clone() for name in after}
+    frame.zero_()  # as one who reads each frame into the same memory does
+    assert all(torch.equal(kept[name], after[name]) for name in after)
     assert all(torch.equal(before[name], state[name]) for name in state)
     assert not any("running" not in name and "num_batches" not in name for name, _ in net.named_buffers())
 
