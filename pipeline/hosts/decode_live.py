@@ -71,6 +71,7 @@ def decode_live(order: LiveOrder, link: StreamSender, stop: Callable[[], bool]) 
                     sent, read, reset = sent + 1, None, ""
     finally:
         notes.stopping.set()
+        reader.join(reader.limit)  # in the midst of FFmpeg's libraries when the interpreter ends, it would crash there
     if reader.failure is not None and not sent:
         raise reader.failure
     if sent:
