@@ -30,13 +30,16 @@ def signal_when_orphaned(number: int = signal.SIGTERM) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 
 
-def end_with_parent(parent: int, folder: str, notice: Callable[[], None] = lambda: None) -> None:
-    """Get SIGTERM when the parent dies; a process that hangs then, where it can't look, is ended the hard way.
+def end_with_parent(
+    parent: int, folder: str, notice: Callable[[], None] = lambda: None, number: int = signal.SIGTERM
+) -> None:
+    """Get a signal when the parent dies; a process that hangs then, where it can't look, is ended the hard way.
 
     Args:
         parent: Process number of the one that we work for. It may be dead already.
         folder: Where its sockets are: removed with us.
         notice: Called once, in a thread, when the parent is found to be gone.
+        number: The signal.
     """
 
     def watch() -> None:
@@ -47,7 +50,7 @@ def end_with_parent(parent: int, folder: str, notice: Callable[[], None] = lambd
         remove(folder)
         os._exit(1)
 
-    signal_when_orphaned()
+    signal_when_orphaned(number)
     threading.Thread(target=watch, daemon=True).start()
 
 

@@ -14,7 +14,8 @@ Kind: TypeAlias = Literal["stage", "stream"]
 
 
 class Birth(msgspec.Struct, frozen=True, kw_only=True):
-    """A process that is wanted. Its file descriptors go along (SCM_RIGHTS): what takes its output, then those kept."""
+    """A process that is wanted. Its file descriptors go along (SCM_RIGHTS): what takes its output, then those
+    kept, then the reading end of a pipe: a byte there and it begins, an end and it does not."""
 
     name: str  # by which the answer will call it
     kind: Kind

@@ -14,6 +14,7 @@ from pipeline.job import IDENTITY
 from pipeline.live.links import Downstream, Upstream
 from pipeline.live.notice import at
 from pipeline.live.overload import SCALES, Governor, enlarged, shrunk
+from pipeline.live.priority import step_back
 from pipeline.live.reader import QUEUE
 from pipeline.live.stage import LiveStage
 from pipeline.preview_feed import PreviewFeed
@@ -29,6 +30,8 @@ LATE = 1.5
 """Intervals between frames that one may have waited when the network became free; older ones are passed on."""
 MEASURE_EVERY = 0.5
 """Seconds between two looks at how much is taken away."""
+PROBE_AFTER = 1.0
+"""Seconds of frames before the first look at the firing rate: until then every moment goes to being back."""
 _USUAL_RATE = 25.0
 
 
@@ -50,6 +53,8 @@ def run(stage: LiveStage) -> None:
 
     for info, frame in before.frames(prepare):
         behind.send(info, work.derained(info, frame))
+        if behind.sent == 1 and order.model != IDENTITY:
+            step_back()  # it runs: whoever is starting beside it goes first
     if behind.finish():
         before.acknowledge()
     work.close()
@@ -70,12 +75,12 @@ class _Work:
         self._resets: ResetPolicy | None = None
         self._governor = Governor(time.monotonic)
         self._probe: FiringProbe | None = None
+        self._probe_at: float | None = None  # when to make it; None: no frame has come, or it is made
         self._preview = PreviewFeed(order.preview, order.preview_width, order.preview_fps) if order.preview else None
         self._interval = 1 / _USUAL_RATE
         stage.texts["runtime"] = "none"
         if order.model != IDENTITY:
             self._network(0, 1.0)
-            self._probe = self._made_probe()
 
     def prepare(self, info: StreamInfo) -> None:
         """Get ready for frames of this stream: some runtimes compile for a size when they see it first."""
@@ -135,10 +140,19 @@ class _Work:
         if self._order.on_overload == "downscale" and self._governor.note(took, self._interval):
             self._stage.gauges["scale"] = self._governor.scale
             self._forget("overload_scale")
-        if self._probe is not None and self._probe.show(views[0].planes(), self._restorer.full_range):
-            self._stage.gauges["firing_rate"] = self._probe.rate or 0.0
+        self._measure_firing(views[0])
         self._measure_rain(views[0], dry[0])
         return self._restorer.restored(frame, views, dry)
+
+    def _measure_firing(self, view: Frame) -> None:
+        """How many neurons fire, once in a while; the first time when the stream has run for a moment."""
+        assert self._restorer is not None
+        if self._seen == 1:
+            self._probe_at = time.monotonic() + PROBE_AFTER
+        if self._probe_at is not None and time.monotonic() >= self._probe_at:
+            self._probe, self._probe_at = self._made_probe(), None
+        if self._probe is not None and self._probe.show(view.planes(), self._restorer.full_range):
+            self._stage.gauges["firing_rate"] = self._probe.rate or 0.0
 
     def _measure_rain(self, view: Frame, dry: list[Any]) -> None:
         """How much was taken away, once in a while and on every fourth pixel of every fourth row."""

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeAlias
 
@@ -24,6 +25,32 @@ PATIENCE = 60.0
 """Seconds after which a nursery that does not answer is given up: it may hang in an import."""
 
 
+@dataclass
+class _Asked:
+    """What was asked for and has not come yet."""
+
+    birth: Birth
+    files: list[int]  # copies of those that go along
+    word: int  # writing end of the pipe on which the one who is born waits
+    at: float  # monotonic seconds
+
+    def allow(self) -> None:
+        """Let it begin."""
+        with suppress(BrokenPipeError):  # it has died, as will be seen
+            os.write(self.word, b"!")
+
+    def forbid(self) -> None:
+        """Have it end instead, if it is there."""
+        if self.word >= 0:
+            os.close(self.word)
+            self.word = -1
+
+    def close(self) -> None:
+        self.forbid()
+        for number in self.files:
+            os.close(number)
+
+
 class Nursery:
     """A nursery of our own. `ask` for a process, and find it among those that `born` tells of, soon after.
 
@@ -33,7 +60,7 @@ class Nursery:
     def __init__(self) -> None:
         self._wire: socket.socket | None = None
         self._process: Process | None = None
-        self._asked: dict[str, tuple[Birth, list[int], float]] = {}
+        self._asked: dict[str, _Asked] = {}
         self._born: list[tuple[str, Process]] = []
         self._backoff = Backoff(0.5, 60.0)
         self._due = 0.0
@@ -55,8 +82,9 @@ class Nursery:
 
     def ask(self, birth: Birth, log: int) -> None:
         """Ask for a process; `log` takes its standard output and error."""
-        files = [os.dup(number) for number in (log, *birth.kept)]
-        self._asked[birth.name] = (birth, files, time.monotonic())
+        reading, writing = os.pipe()
+        files = [*(os.dup(number) for number in (log, *birth.kept)), reading]
+        self._asked[birth.name] = _Asked(birth, files, writing, time.monotonic())
         self.look()
         if self._wire is None:
             self._start_all()
@@ -79,7 +107,7 @@ class Nursery:
                 self._lose()
                 break
             self._answered(data)
-        if any(time.monotonic() - at > PATIENCE for _, _, at in self._asked.values()):
+        if any(time.monotonic() - asked.at > PATIENCE for asked in self._asked.values()):
             self._lose()
         self.look()
         born, self._born = self._born, []
@@ -93,8 +121,8 @@ class Nursery:
 
     def close(self) -> None:
         """End the nursery; its children live on."""
-        for _, files, _ in self._asked.values():
-            _close(files)
+        for asked in self._asked.values():
+            asked.close()
         self._asked.clear()
         self._shut()
 
@@ -122,8 +150,9 @@ class Nursery:
 
     def _take(self, born: Born) -> None:
         if born.pid and born.name in self._asked:
-            _, files, _ = self._asked.pop(born.name)
-            _close(files)
+            asked = self._asked.pop(born.name)
+            asked.allow()
+            asked.close()
             self._born.append((born.name, Child(born.pid)))
 
     def _lose(self) -> None:
@@ -154,10 +183,11 @@ class Nursery:
 
     def _start_all(self) -> None:
         """Start what was asked for and never came, each in an interpreter of its own."""
-        asked, self._asked = self._asked, {}
-        for name, (birth, files, _) in asked.items():
-            self._born.append((name, _exec(birth, files)))
-            _close(files)
+        all_asked, self._asked = self._asked, {}
+        for name, asked in all_asked.items():
+            asked.forbid()  # who was born and never told of must not begin beside this one
+            self._born.append((name, _exec(asked.birth, asked.files[0])))
+            asked.close()
 
 
 def _forked(wire: socket.socket) -> Process:
@@ -183,15 +213,18 @@ def _spawned(wire: socket.socket) -> Process:
     )
 
 
-def _exec(birth: Birth, files: Sequence[int]) -> Process:
+def _exec(birth: Birth, log: int) -> Process:
     command = [sys.executable, "-P", *birth.title]  # -P: no module of the working folder
-    return launch(command, birth.order, files[0], files[0], birth.kept, group=birth.kind == "stream")
+    return launch(command, birth.order, log, log, birth.kept, group=birth.kind == "stream")
 
 
 def launch(
     command: Sequence[str], order: bytes, out: int, errors: int, kept: Sequence[int], *, group: bool
 ) -> subprocess.Popen[bytes]:
     """Start a process in an interpreter of its own, which finds its order at standard input.
+
+    A group, but no session of its own: Linux shares a core out between sessions first (sched_autogroup_enabled), and
+    priorities of streams would then mean nothing to each other.
 
     Args:
         command: What is started.
@@ -207,7 +240,7 @@ def launch(
         stdout=out,
         stderr=errors,
         env=child_environment(),
-        start_new_session=group,
+        process_group=0 if group else None,
         pass_fds=kept,
     )
     assert process.stdin is not None
@@ -215,8 +248,3 @@ def launch(
         process.stdin.write(order)
         process.stdin.close()
     return process
-
-
-def _close(files: Sequence[int]) -> None:
-    for number in files:
-        os.close(number)

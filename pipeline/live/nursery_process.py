@@ -1,9 +1,10 @@
 """The nursery: a process that has imported PyTorch and read a network once, and forks what shall begin at once.
 
 Importing is most of what a process of a live stream does before its first frame, so one that died would be missed for
-seconds. The nursery has a single thread and does nothing but wait (`pipeline.forked` says why; so OpenVINO, which
-starts a thread, is left to its children). Each child is forked twice: its parent dies at once, so that it becomes a
-child of whoever asked, who has called `adopt_orphans`. If a nursery is killed nobody but its successor notices.
+seconds. The nursery has a single thread and does nothing but wait (`pipeline.forked` says why). Each child is forked
+twice: its parent dies at once, so that it becomes a child of whoever asked, who has called `adopt_orphans`. It begins
+when whoever asked has heard of it, and not at all if the nursery was killed before it could tell: then another is
+started. If a nursery is killed nobody but its successor notices.
 """
 
 from __future__ import annotations
@@ -79,10 +80,12 @@ def _bear(wire: socket.socket, birth: Birth, files: list[int]) -> int:
         middle = os.getpid()
         child = os.fork()
         if child == 0:
-            work = partial(_begin, birth, middle)
+            word = 1 + max([2, *birth.kept])
+            work = partial(_begin, birth, middle, word)
             if birth.kind == "stream":
-                os.setsid()  # the first of a process group, by which it can be ended with all its own
-            live(work, birth.title, {1: files[0], 2: files[0]} | dict(zip(birth.kept, files[1:], strict=True)))
+                os.setpgid(0, 0)  # of the group it can be ended by; see `pipeline.live.nursery.launch` on sessions
+            kept = dict(zip([*birth.kept, word], files[1:], strict=True))
+            live(work, birth.title, {1: files[0], 2: files[0]} | kept)
         while birth.kind == "stream" and os.getpgid(child) != child:
             time.sleep(0.001)
         os.write(writing, str(child).encode())
@@ -96,11 +99,13 @@ def _bear(wire: socket.socket, birth: Birth, files: list[int]) -> int:
     return int(said or b"0")
 
 
-def _begin(birth: Birth, middle: int) -> int:
-    """Be the child."""
+def _begin(birth: Birth, middle: int, word: int) -> int:
+    """Be the child, once whoever asked has said so; a closed pipe says that another was started."""
+    wanted = os.read(word, 1)
+    os.close(word)
     while os.getppid() == middle:
         time.sleep(0.001)
-    if os.getppid() != birth.parent:
+    if not wanted or os.getppid() != birth.parent:
         return 1
     module = "pipeline.live.__main__" if birth.kind == "stream" else "pipeline.live.stage"
     return int(import_module(module).born(birth.stage, birth.order))
@@ -126,6 +131,24 @@ def _load(model: str) -> None:
         torch.set_num_threads(1)
         esdnet.models.load(model)
         torch.set_num_threads(threads)
+    _import_if_forkable("esdnet.runtimes.openvino", "import_openvino")
+
+
+def _import_if_forkable(module: str, function: str) -> None:
+    """Call a function that imports a library, unless a process that tries it first has a thread more afterwards.
+
+    OpenVINO 2026 starts none when it is imported. One that does would end all forking here.
+    """
+    pid = os.fork()
+    if pid == 0:
+        able = False
+        with suppress(BaseException):
+            getattr(import_module(module), function)()
+            able = may_fork()
+        os._exit(0 if able else 1)
+    if os.waitpid(pid, 0)[1] == 0:
+        with suppress(Exception):
+            getattr(import_module(module), function)()
 
 
 if __name__ == "__main__":

@@ -124,7 +124,8 @@ class LiveSession:
 
     def _start_due(self) -> None:
         now = time.monotonic()
-        for child in self._children.values():
+        # derain first: a network takes longest to begin
+        for child in sorted(self._children.values(), key=lambda child: child.name != "derain"):
             if child.process is None and not child.asked and not child.done and now >= child.due:
                 self._start(child)
 

@@ -119,7 +119,9 @@ def born(kind: str, order: bytes) -> NoReturn:
         stage.stopping.set()
 
     signal.signal(signal.SIGTERM, on_term)
-    end_with_parent(told.parent, told.folder, stage.stopping.set)
+    # derain has nothing to close, and its successor waits for it: no frame of an orphan is worth finishing
+    orphans_signal = signal.SIGKILL if kind == "derain" else signal.SIGTERM
+    end_with_parent(told.parent, told.folder, stage.stopping.set, orphans_signal)
     stage.begin()
     code = 0
     try:

@@ -62,6 +62,31 @@ def test_the_front_of_a_stream_is_the_first_of_a_group(tmp_path: Path) -> None:
     assert told == ["True True 2"]
 
 
+def test_all_streams_are_of_one_session() -> None:
+    """Each was a session of its own, between which Linux shares a core out whatever their priorities are: a network
+    that steps back did so for nobody."""
+    told = said(
+        "nursery.ask(birth('a', 'stream'), 2); it = born(nursery, 'a');"
+        "print(os.getsid(it.pid) == os.getsid(0), it.wait(60.0))"
+    )
+    assert told == ["True 2"]
+
+
+def test_a_nursery_killed_before_it_could_tell_leaves_nobody_beside_the_one_started_next(tmp_path: Path) -> None:
+    """It had forked and not yet answered: its child was adopted and began, and another was started for the same stage,
+    so that two wrote to one file."""
+    log = tmp_path / "log"
+    told = said(
+        f"log = open({str(log)!r}, 'wb'); nursery.close();\n"
+        "    from pipeline.live import nursery_process\n"
+        "    nursery_process.pack = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"  # in the middle of an answer
+        "    nursery = Nursery(); print(type(nursery._process).__name__); nursery.ask(birth('a'), log.fileno());\n"
+        "    it = born(nursery, 'a'); print(type(it).__name__, it.wait(60.0)); time.sleep(1.0); nursery.close()"
+    )
+    assert told == ["Forked", "Popen 1"]
+    assert log.read_text().count("JSON is malformed") == 1
+
+
 def test_what_was_asked_of_a_nursery_that_dies_is_started_all_the_same() -> None:
     told = said(
         "os.kill(nursery.pid, signal.SIGSTOP); nursery.ask(birth('a'), 2); os.kill(nursery.pid, signal.SIGKILL);"
@@ -102,6 +127,27 @@ def test_a_stream_goes_on_without_its_nursery_and_gets_another(tmp_path: Path) -
         status = run.stop()
     assert status.restarts == {"derain": 1}
     assert accounted(status)
+
+
+def test_a_network_that_runs_steps_back_for_whoever_starts(tmp_path: Path) -> None:
+    """All went alike: on a full core a stage that was killed had to share with every network that ran, and was back
+    after five seconds and more. All threads of the running one step back, nobody else does, nor its successor."""
+    source = "lavfi:testsrc2=size=64x48:rate=5"
+    ours = os.nice(0)
+
+    def niceness(pid: int) -> set[int]:
+        return {os.getpriority(os.PRIO_PROCESS, thread.id) for thread in psutil.Process(pid).threads()}
+
+    with LiveRun(tmp_path, source, model="stream-nano", runtime="eager", threads=1, audio=False) as run:
+        run.running()
+        assert niceness(run.stage("derain")) == {min(19, ours + 5)}
+        others = [run.process.pid, nursery_of(run.process.pid).pid, run.stage("decode"), run.stage("encode")]
+        assert [niceness(pid) for pid in others] == [{ours}] * 4
+        run.kill("derain")
+        run.wait(lambda status: status.restarts.get("derain") == 1)
+        assert niceness(nursery_of(run.process.pid).pid) == {ours}
+        run.more()
+        run.stop()
 
 
 @pytest.mark.parametrize("model", ["identity", "stream-nano"])
