@@ -1,9 +1,10 @@
 """Many short files in one batch: what a file costs beyond its decoding and encoding, and whether memory stays flat.
 
-    python benchmarks/short_files.py --files 300 --model identity
+    python benchmarks/short_files.py --files 2000 --frames 8 --width 160 --height 96 --model stream-nano
 
-Makes the files (H.264, sound, `--frames` frames), runs `derain batch` on all of them with one worker, and beside it
-decodes and encodes the same files with bare PyAV, one after the other in one process, with the same encoder settings.
+Makes the files (H.264, sound, `--frames` frames), runs `derain batch` on all of them with one worker, and before and
+after it decodes, derains and encodes some of the same files with bare PyAV and the bare network, one after the other in
+one process, with the same encoder settings. Memory and open files are those of the front and its workers together.
 The processor's seconds tell more than those of the clock on a machine that does other things too.
 """
 
@@ -13,17 +14,24 @@ import argparse
 import json
 import resource
 import shutil
-import statistics
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
 import psutil
+
+if TYPE_CHECKING:
+    from esdnet import Derainer
+
+_BARE = 25
+"""Files that are done barely before the batch, and again after it."""
 
 
 def make(path: Path, frames: int, width: int, height: int) -> None:
@@ -44,8 +52,10 @@ def make(path: Path, frames: int, width: int, height: int) -> None:
         out.mux(sound.encode(None))
 
 
-def bare(source: Path, destination: Path) -> None:
-    """Decode and encode with PyAV alone, as the pipeline does: sound is copied."""
+def bare(source: Path, destination: Path, network: Derainer | None) -> None:
+    """Decode, derain and encode without the pipeline: sound is copied."""
+    if network:
+        network.reset()
     with av.open(str(source)) as held, av.open(str(destination), "w") as out:
         from_video, from_sound = held.streams.video[0], held.streams.audio[0]
         video = out.add_stream("libx264", rate=25, options={"preset": "veryfast", "crf": "20"})
@@ -58,57 +68,89 @@ def bare(source: Path, destination: Path) -> None:
                     out.mux(packet)
                 continue
             for frame in packet.decode():
-                out.mux(video.encode(frame))
+                out.mux(video.encode(derained(frame, network) if network else frame))
         out.mux(video.encode(None))
 
 
-def workers_memory(batch: psutil.Process) -> int:
-    """Bytes of the batch's workers together."""
-    total = 0
-    for process in batch.children():
+def derained(frame: av.VideoFrame, network: Derainer) -> av.VideoFrame:
+    pixels, height = frame.to_ndarray(), frame.height
+    chroma = pixels[height:].reshape(2, height // 2, frame.width // 2)
+    dry = network((pixels[:height], chroma[0], chroma[1]), False)
+    rows = [plane.reshape(-1, frame.width) for plane in dry]
+    made = av.VideoFrame.from_ndarray(np.concatenate(rows), "yuv420p")
+    made.pts, made.time_base = frame.pts, frame.time_base
+    return made
+
+
+@dataclass
+class Seen:
+    """The processes of the batch at one moment."""
+
+    moment: float
+    done: int
+    held: int
+    """Bytes of all of them."""
+    files: int
+    """Open files of all of them."""
+    processes: int
+
+
+def seen_now(batch: psutil.Process, done: int) -> Seen:
+    held = files = processes = 0
+    for process in [batch, *batch.children(recursive=True)]:
         try:
-            if "pipeline.batch_worker" in process.cmdline():
-                total += process.memory_info().rss
+            held, files = held + process.memory_info().rss, files + process.num_fds()
+            processes += 1
         except psutil.Error:
             continue
-    return total
+    return Seen(time.monotonic(), done, held, files, processes)
 
 
-def run_batch(
-    folder: Path, model: str, threads: int, files: int
-) -> tuple[float, list[tuple[int, int]], dict[str, Any]]:
-    """Seconds, (files done, bytes of the worker) from time to time, and the report."""
+def run_batch(folder: Path, model: str, threads: int) -> tuple[float, list[Seen], dict[str, Any]]:
+    """Seconds, what was seen every half second, and the report."""
     preset = folder / "preset.yaml"
     preset.write_text("codec: libx264\ncrf: 20\npreset: veryfast\n")
     command = [
         *(sys.executable, "-m", "pipeline", "batch", str(folder / "in"), str(folder / "out"), "--quiet"),
-        *(
-            "--model",
-            model,
-            "--threads",
-            str(threads),
-            "--preset",
-            str(preset),
-            "--report",
-            str(folder / "report.json"),
-        ),
+        *("--model", model, "--threads", str(threads), "--preset", str(preset)),
+        *("--report", str(folder / "report.json")),
     ]
     began = time.monotonic()
     job = psutil.Popen(command)
     seen = []
     while job.poll() is None:
         time.sleep(0.5)
-        done = len(list((folder / "out").glob("*.mp4"))) if (folder / "out").exists() else 0
-        if (held := workers_memory(job)) and done * 10 // files > len(seen) - 1:
-            seen.append((done, held))
-    seconds = time.monotonic() - began
-    return seconds, seen, json.loads((folder / "report.json").read_text())
+        seen.append(seen_now(job, len(list((folder / "out").glob("*.mp4"))) if (folder / "out").exists() else 0))
+    return time.monotonic() - began, seen, json.loads((folder / "report.json").read_text())
 
 
 def _of_children() -> float:
     """Processor seconds of the processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def _timed(work: Callable[[], None]) -> tuple[float, float]:
+    """Seconds of the clock and of the processor."""
+    began, began_processor = time.monotonic(), time.process_time()
+    work()
+    return time.monotonic() - began, time.process_time() - began_processor
+
+
+def tell(seen: list[Seen], files: int) -> None:
+    """Memory, open files and pace of the warm batch: from a tenth of the files on, all before being start-up."""
+    warm = [one for one in seen if files // 10 <= one.done < files]
+    if len(warm) < 3:
+        print("  too few files to tell how memory goes")
+        return
+    pace = (warm[-1].moment - warm[0].moment) / (warm[-1].done - warm[0].done)
+    slope = np.polyfit([one.done for one in warm], [one.held for one in warm], 1)[0]
+    print(f"  once warm {pace:.3f} s a file")
+    print(f"  {max(one.processes for one in warm)} processes, {min(one.held for one in warm) / 1e6:.1f} to ", end="")
+    print(f"{max(one.held for one in warm) / 1e6:.1f} MB, slope {slope / 1e3:+.3f} kB a file (least squares)")
+    print(f"  open files {min(one.files for one in warm)} to {max(one.files for one in warm)}")
+    steps = warm[:: max(1, len(warm) // 8)]
+    print("  " + ", ".join(f"{one.held / 1e6:.1f} MB at {one.done}" for one in steps))
 
 
 def main() -> None:
@@ -120,29 +162,35 @@ def main() -> None:
     parser.add_argument("--model", default="identity")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
+    network = None
+    if given.model != "identity":
+        from esdnet import Derainer
+
+        network = Derainer(given.model, runtime="auto", threads=given.threads)
     with TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "in").mkdir()
         make(folder / "one.mp4", given.frames, given.width, given.height)
         for number in range(given.files):
             shutil.copy(folder / "one.mp4", folder / "in" / f"{number:05d}.mp4")
-        began, began_processor, some = time.monotonic(), time.process_time(), min(given.files, 50)
-        for number in range(some):
-            bare(folder / "in" / f"{number:05d}.mp4", folder / "bare.mp4")
-        alone, alone_processor = (time.monotonic() - began) / some, (time.process_time() - began_processor) / some
+
+        def some() -> None:
+            for number in range(_BARE):
+                bare(folder / "in" / f"{number % given.files:05d}.mp4", folder / "bare.mp4", network)
+
+        some()  # compiles the network
+        first = _timed(some)
         before = _of_children()
-        seconds, seen, report = run_batch(folder, given.model, given.threads, given.files)
-        each = seconds / given.files
+        seconds, seen, report = run_batch(folder, given.model, given.threads)
         processor = (_of_children() - before) / given.files
-        network = sum(file["stages"]["derain"]["busy"] for file in report["files"]) / given.files
+        second = _timed(some)
+        alone, alone_processor = ((a + b) / (2 * _BARE) for a, b in zip(first, second, strict=True))
+        each = seconds / given.files
         size = f"{given.frames} frames, {given.width}x{given.height}"
         print(f"{given.model}, {given.files} files of {size}: {report['totals']}")
-        print(f"  {each:.3f} s a file, start of the batch included; bare decode + encode {alone:.3f} s")
-        print(f"  the network {network:.3f} s; beyond all that {each - alone - network:.3f} s a file")
-        middle = statistics.median(file["seconds"] for file in report["files"])
-        print(f"  the middle one of the files {middle:.3f} s")
+        print(f"  {each:.3f} s a file, start of the batch included; bare {alone:.3f} s; beyond {each - alone:.3f} s")
         print(f"  of the processor {processor:.3f} s a file, bare {alone_processor:.3f} s")
-        print("  memory of the worker: " + ", ".join(f"{held / 1e6:.0f} MB at {done}" for done, held in seen))
+        tell(seen, given.files)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ The state is counted exactly. What a step needs beside it was measured as the pr
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from esdnet.models import load
 from esdnet.streaming import StreamNet
@@ -49,6 +50,7 @@ class Memory:
         return round(self.base + (step + self.state * pixels) * networks + (_PUT_TOGETHER * pixels if tile else 0))
 
 
+@lru_cache(maxsize=16)  # the weights are read for it, which would cost more than the frames of a short file
 def memory_of(model: str, runtime: str) -> Memory:
     """What a model takes on a runtime; on one that was not measured, what it would on eager. ModelError as `load`."""
     network = load(model)

@@ -25,10 +25,14 @@ from pipeline.wire import Failure, Message, Ready, Report
 _POLL = 0.05  # seconds
 
 
+class _Over:
+    """The last word of a stage, good or bad: waiting for it takes no longer than the stage does."""
+
+
 class _ThreadStage(Stage):
     """A stage that reports to a queue and is stopped by a flag."""
 
-    def __init__(self, name: str, order: StageOrder, messages: SimpleQueue[Message]) -> None:
+    def __init__(self, name: str, order: StageOrder, messages: SimpleQueue[Message | _Over]) -> None:
         self.name, self.order, self.job = name, order, order.job
         self.began = time.monotonic()
         self._told = 0.0
@@ -53,6 +57,8 @@ class _ThreadStage(Stage):
             pass
         except BaseException as error:
             self.tell(Failure.of(self.name, error))
+        finally:
+            self._messages.put(_Over())
 
 
 def in_threads(job: Job, watch: Watcher = lambda _: None, stop: Callable[[], bool] = lambda: False) -> JobResult:
@@ -67,7 +73,7 @@ def in_threads(job: Job, watch: Watcher = lambda _: None, stop: Callable[[], boo
     mark = secrets.token_hex(8)
     first, second = f"inproc://{mark}-decoded", f"inproc://{mark}-derained"
     ends = {"decode": ("", first), "derain": (first, second), "encode": (second, "")}
-    messages: SimpleQueue[Message] = SimpleQueue()
+    messages: SimpleQueue[Message | _Over] = SimpleQueue()
     stages = [
         _ThreadStage(
             name,
@@ -80,13 +86,17 @@ def in_threads(job: Job, watch: Watcher = lambda _: None, stop: Callable[[], boo
     for thread in threads:
         thread.start()
     heard = _Heard()
+    at_work = len(threads)
     try:
-        while any(thread.is_alive() for thread in threads) or not messages.empty():
+        while at_work:
             if stop():
                 raise Interrupted
             try:
                 message = messages.get(timeout=_POLL)
             except Empty:
+                continue
+            if isinstance(message, _Over):
+                at_work -= 1
                 continue
             heard.take(message)
             watch(message)
@@ -98,7 +108,8 @@ def in_threads(job: Job, watch: Watcher = lambda _: None, stop: Callable[[], boo
         for thread in threads:
             thread.join()
     while not messages.empty():
-        heard.take(messages.get())
+        if not isinstance(message := messages.get(), _Over):
+            heard.take(message)
     heard.check()
     return result_of(job, heard.reports, heard.runtime, time.monotonic() - began)
 
