@@ -1,12 +1,14 @@
 """How lively a stream's neurons are, sampled: the firing rate on a patch of the picture, once in a while.
 
 Compiled runtimes don't show the spikes inside. So the same network is run beside them, eager, on a patch from the
-middle of the picture over a few frames in a row.
+middle of the picture over a few frames in a row. They are kept, and the network is shown them later, one at a time, so
+that no frame of the stream waits for more than one.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,7 +21,6 @@ from esdnet.fold import fold_batch_norm
 from esdnet.models import load
 from esdnet.plane_step import PlaneStep, packed_size
 from esdnet.planes import FULL, LIMITED
-from esdnet.state import MembraneState
 from esdnet.streaming import StreamNet
 
 PATCH = (96, 160)
@@ -29,53 +30,64 @@ FRAMES = 3
 
 
 class FiringProbe:
-    """Shown every frame of a stream, it looks at a few of them.
+    """Shown every frame of a stream, it keeps a few of them, and looks at one of those at each `step`.
 
     Args:
         model: As `Derainer` takes it.
         every: Seconds between two samples.
+        apart: Seconds between two steps of one, at least.
 
     Raises:
         ModelError: The model is no streaming network.
     """
 
-    def __init__(self, model: str, every: float = 1.0) -> None:
+    def __init__(self, model: str, every: float = 1.0, apart: float = 0.1) -> None:
         network = load(model)
         if not isinstance(network, StreamNet):
             raise ModelError(f"{model}: only streaming networks have a firing rate from frame to frame")
         self.rate: float | None = None
         """Share of the neurons that fired in the last sample, 0..1; None before the first."""
         self._network = fold_batch_norm(network).eval()
-        self._every = every
+        self._every, self._apart = every, apart
         self._due = 0.0
-        self._shown = 0
+        self._kept: deque[list[NDArray[np.uint8]]] = deque()
+        self._looking = False  # whether a sample is whole, and its frames are being looked at
         self._state: tuple[torch.Tensor, ...] = ()
         self._step: PlaneStep | None = None
         self._kind: tuple[int, int, bool] | None = None
 
-    @torch.inference_mode()
-    def show(self, planes: Sequence[NDArray[np.uint8]], full_range: bool) -> bool:
-        """The next frame: Y (H, W), and U and V of half that size, or Y alone. Returns whether `rate` is new."""
-        if not self._shown and time.monotonic() < self._due:
-            return False
+    def show(self, planes: Sequence[NDArray[np.uint8]], full_range: bool) -> None:
+        """The next frame: Y (H, W), and U and V of half that size, or Y alone."""
+        if self._looking or (not self._kept and time.monotonic() < self._due):
+            return
         patch = _patch(planes)
         kind = (*patch[0].shape, full_range)
-        if self._step is None or kind != self._kind or not self._shown:
-            self._step, self._kind, self._shown = self._made(*kind), kind, 0
-        tensors = [torch.from_numpy(np.ascontiguousarray(plane))[None, None] for plane in patch]
-        self._shown += 1
-        if self._shown < FRAMES:
+        if kind != self._kind:
+            self._step, self._kind = self._made(*kind), kind
+            self._kept.clear()
+        self._kept.append([plane.copy() for plane in patch])
+        if len(self._kept) == FRAMES:
+            self._looking, self._due = True, 0.0
+            self._state = self._network.initial_state(1, *packed_size(*patch[0].shape)).tensors()
+
+    @torch.inference_mode()
+    def step(self) -> bool:
+        """Look at a frame, if one is due. Returns whether `rate` is new."""
+        if not self._looking or time.monotonic() < self._due:
+            return False
+        assert self._step is not None
+        tensors = [torch.from_numpy(plane)[None, None] for plane in self._kept.popleft()]
+        if self._kept:
             self._state = self._step(*tensors, *self._state)[3:]
+            self._due = time.monotonic() + self._apart
             return False
         with firing_rates(self._network) as rates:
             self._step(*tensors, *self._state)
         self.rate = sum(float(r._firing) for r in rates.values()) / sum(r._elements for r in rates.values())
-        self._shown, self._due = 0, time.monotonic() + self._every
+        self._looking, self._due = False, time.monotonic() + self._every
         return True
 
     def _made(self, height: int, width: int, full_range: bool) -> PlaneStep:
-        state: MembraneState = self._network.initial_state(1, *packed_size(height, width))
-        self._state = state.tensors()
         return PlaneStep(self._network, height, width, FULL if full_range else LIMITED).eval()
 
 

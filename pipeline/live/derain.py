@@ -53,6 +53,7 @@ def run(stage: LiveStage) -> None:
 
     for info, frame in before.frames(prepare):
         behind.send(info, work.derained(info, frame))
+        work.look()
         if behind.sent == 1 and order.model != IDENTITY:
             step_back()  # it runs: whoever is starting beside it goes first
     if behind.finish():
@@ -115,6 +116,16 @@ class _Work:
         stage.busy(time.monotonic() - began)
         return made
 
+    def look(self) -> None:
+        """See how many neurons fire, once in a while; when a frame is on its way, which so does not wait for that."""
+        now = time.monotonic()
+        if self._seen == 1:
+            self._probe_at = now + PROBE_AFTER
+        elif self._probe_at is not None and now >= self._probe_at:
+            self._probe, self._probe_at = self._made_probe(), None
+        elif self._probe is not None and self._probe.step():
+            self._stage.gauges["firing_rate"] = self._probe.rate or 0.0
+
     def close(self) -> None:
         if self._preview is not None:
             self._preview.close()
@@ -140,19 +151,10 @@ class _Work:
         if self._order.on_overload == "downscale" and self._governor.note(took, self._interval):
             self._stage.gauges["scale"] = self._governor.scale
             self._forget("overload_scale")
-        self._measure_firing(views[0])
+        if self._probe is not None:
+            self._probe.show(views[0].planes(), self._restorer.full_range)
         self._measure_rain(views[0], dry[0])
         return self._restorer.restored(frame, views, dry)
-
-    def _measure_firing(self, view: Frame) -> None:
-        """How many neurons fire, once in a while; the first time when the stream has run for a moment."""
-        assert self._restorer is not None
-        if self._seen == 1:
-            self._probe_at = time.monotonic() + PROBE_AFTER
-        if self._probe_at is not None and time.monotonic() >= self._probe_at:
-            self._probe, self._probe_at = self._made_probe(), None
-        if self._probe is not None and self._probe.show(view.planes(), self._restorer.full_range):
-            self._stage.gauges["firing_rate"] = self._probe.rate or 0.0
 
     def _measure_rain(self, view: Frame, dry: list[Any]) -> None:
         """How much was taken away, once in a while and on every fourth pixel of every fourth row."""

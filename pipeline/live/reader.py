@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 FIRST_ATTEMPTS = 3
 """Attempts to connect at the very start, where nobody wants to wait for a source that may be misspelt."""
+LONGEST_PAUSE = 2.0
+"""Seconds between two attempts at most: output goes on within 5 s of a source's return, opening it included."""
 QUEUE = 8
 """Frames that wait where those without time are passed on with their rain."""
 
@@ -64,7 +66,7 @@ class Reader(threading.Thread):
         )
         self._clock = SourceClock(stage.told.epoch, self._address.settles)
         self._sound = SoundSender(stage.told.address("sound")) if order.audio else None
-        self._backoff = Backoff()
+        self._backoff = Backoff(longest=LONGEST_PAUSE)
         self._read = 0
         self._breaks: deque[tuple[int, str]] = deque([(1, stage.told.reason)] if stage.told.reason else [])
 

@@ -23,6 +23,8 @@ _PACED = ("hls", "dash")
 """Demuxers that hand out a stretch at once: their frames wait until they are due, or the newest would win too much."""
 _PROBE = {"analyzeduration": "2000000", "probesize": "1000000"}
 """FFmpeg looks at a stream for up to 5 s before it gives out the first frame; 2 s find sound that starts late."""
+_RTSP_PROBE = _PROBE | {"analyzeduration": "500000"}
+"""RTSP's description names all streams beforehand: half a second tells the frame rate, and a camera is back sooner."""
 RTSP_SETTLES = 12.0
 HLS_SILENCE = 20.0
 """Seconds without a packet that are usual between two segments of HLS."""
@@ -83,7 +85,7 @@ def live_address(
     if source.startswith("/dev/video"):
         return LiveAddress(source, "v4l2", timed=False)
     if scheme in ("rtsp", "rtsps"):
-        options = {**_PROBE, "rtsp_transport": rtsp_transport, "timeout": silence}
+        options = {**_RTSP_PROBE, "rtsp_transport": rtsp_transport, "timeout": silence}
         return LiveAddress(source, "rtsp", options, settles=RTSP_SETTLES)
     if scheme in ("rtmp", "rtmps"):
         return LiveAddress(source, options={**_PROBE, "rw_timeout": silence, "rtmp_live": "live"})
