@@ -139,7 +139,7 @@ def _timed(work: Callable[[], None]) -> tuple[float, float]:
 
 def tell(seen: list[Seen], files: int) -> None:
     """Memory, open files and pace of the warm batch: from a tenth of the files on, all before being start-up."""
-    warm = [one for one in seen if files // 10 <= one.done < files]
+    warm = [one for one in seen if files // 10 <= one.done < files and one.processes > 1]
     if len(warm) < 3:
         print("  too few files to tell how memory goes")
         return
@@ -182,10 +182,11 @@ def main() -> None:
         first = _timed(some)
         before = _of_children()
         seconds, seen, report = run_batch(folder, given.model, given.threads)
-        processor = (_of_children() - before) / given.files
+        done = report["totals"]["done"]
+        processor = (_of_children() - before) / done
         second = _timed(some)
         alone, alone_processor = ((a + b) / (2 * _BARE) for a, b in zip(first, second, strict=True))
-        each = seconds / given.files
+        each = seconds / done
         size = f"{given.frames} frames, {given.width}x{given.height}"
         print(f"{given.model}, {given.files} files of {size}: {report['totals']}")
         print(f"  {each:.3f} s a file, start of the batch included; bare {alone:.3f} s; beyond {each - alone:.3f} s")
