@@ -32,15 +32,12 @@ def test_shipped_weights_are_what_the_card_says_and_within_budget(name: str) -> 
     assert cost.kmacs_per_pixel <= BUDGETS[name]
 
 
-CUP = pytest.mark.xfail(strict=True, reason="takes the cup's bright rim for a streak: 36.8 dB (docs/experiments.md)")
-
-
 @pytest.mark.parametrize(
     ("name", "picture"),
-    [(name, picture) for name in BUDGETS for picture in ("chelsea", "astronaut", "rocket")]
-    + [pytest.param("stream", "coffee", marks=CUP), ("stream-nano", "coffee")],
+    [(name, picture) for name in BUDGETS for picture in ("chelsea", "astronaut", "rocket", "coffee")],
 )
 def test_a_dry_picture_that_stands_stays_as_it_is(name: str, picture: str) -> None:
+    """Weights trained on small crops alone took the bright rim of coffee's cup for a streak: 36.9 dB."""
     dry = getattr(data, picture)()[:256, :320]
     derainer = Derainer(name, threads=1)
     for _ in range(6):
