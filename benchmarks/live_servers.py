@@ -1,9 +1,10 @@
 """A camera on a real RTSP server into a recording and onto a real RTMP server: how old frames get, what is lost.
 
-    python benchmarks/live_servers.py --size 640x360 --rate 6 --seconds 60 --outage 20
+    python benchmarks/live_servers.py --size 640x360 --rate 25 --seconds 60 --outage 20
 
-Servers are GStreamer's and nginx's (`tests/live_servers.py` says which packages). Ages are from the moment a frame was
-read until it is encoded. With `--outage` the RTSP server is killed for so many seconds, as often as `--rounds` says.
+Servers are GStreamer's and nginx's (`tests/live_servers.py` says which packages). The camera's film is encoded before
+anything starts, as a camera would have done, so that its server only sends. Ages are from the moment a frame was read
+until it is encoded. With `--outage` the RTSP server is killed for so many seconds, as often as `--rounds` says.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +26,8 @@ from tests.live_run import LiveRun, accounted, pts_of
 from tests.live_servers import RtmpServer, RtspServer, why_no_rtmp_server, why_no_rtsp_server
 
 WARM_UP = 10.0
+START = 60.0
+"""Seconds that everything may take to begin, the warm-up included."""
 
 
 def watch(run: LiveRun, seconds: float) -> dict[str, float | int | bool]:
@@ -67,11 +71,24 @@ def outage(run: LiveRun, server: RtspServer, seconds: float) -> dict[str, float]
     return {"back_s": round(time.monotonic() - began, 2)}
 
 
+def film_of(folder: Path, size: str, rate: int, seconds: float) -> Path:
+    """A moving test picture with some noise, H.264, a keyframe each second, as cameras send it."""
+    film = folder / "camera.mkv"
+    picture = f"testsrc2=size={size}:rate={rate}:duration={seconds},noise=alls=6:allf=t"
+    coder = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", str(rate), "-pix_fmt", "yuv420p"]
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", picture, *coder, str(film)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    return film
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="640x360")
     parser.add_argument("--rate", type=int, default=25)
     parser.add_argument("--model", default="stream-nano")
+    parser.add_argument("--runtime", default="auto")
+    parser.add_argument("--threads", type=int, default=0, help="of the network; 0: one a core")
+    parser.add_argument("--on-overload", default="skip")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--outage", type=float, default=0.0)
     parser.add_argument("--rounds", type=int, default=3)
@@ -80,9 +97,11 @@ def main() -> int:
         sys.exit(why)
     with tempfile.TemporaryDirectory(prefix="servers-") as name:
         folder, film = Path(name), Path(name) / "film.mkv"
-        with RtspServer(folder, asked.size, asked.rate) as camera, RtmpServer(folder) as rtmp:
+        shown = film_of(folder, asked.size, asked.rate, asked.seconds + START + 30 * bool(asked.outage))
+        with RtspServer(folder, asked.size, asked.rate, shown) as camera, RtmpServer(folder) as rtmp:
             to = [str(film), rtmp.url("cam")]
-            with LiveRun(folder, camera.url("cam"), to, model=asked.model, threads=1) as run:
+            network = {"model": asked.model, "runtime": asked.runtime, "threads": asked.threads}
+            with LiveRun(folder, camera.url("film"), to, **network, on_overload=asked.on_overload) as run:
                 run.running()
                 until = time.monotonic() + WARM_UP
                 while time.monotonic() < until:

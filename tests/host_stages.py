@@ -15,7 +15,7 @@ from pipeline.hosts.receiver import StreamReceiver
 from pipeline.hosts.sender import Rewind, StreamSender
 from pipeline.hosts.server import DerainServer
 from pipeline.job import Job
-from tests.unit.test_link import Running
+from tests.running import Running
 
 INFO = StreamInfo(width=64, height=48, pixel_format="yuv420p", time_base=(1, 25))
 WAIT = 30.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.sinks import EncodeOptions, Sink, open_sink
 from pipeline.sources import open_source
-from tests.clips import Facts, facts
+from tests.facts import Facts, facts
 
 
 def through(source_path: Path, destination: Path, **options: object) -> Sink:

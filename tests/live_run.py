@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -138,3 +139,24 @@ def frames_of(path: Path) -> int:
 def accounted(status: LiveStatus) -> bool:
     """Whether every frame that was read was written or is counted as dropped."""
     return status.frames_read == status.frames_written + sum(status.dropped.values())
+
+
+def rising(times: list[float]) -> bool:
+    """Whether each time is later than the one before."""
+    return all(later > earlier for earlier, later in itertools.pairwise(times))
+
+
+def derain(*arguments: str, **settings: Any) -> subprocess.Popen[bytes]:
+    """`derain run` with these arguments."""
+    settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | settings
+    return subprocess.Popen([sys.executable, "-m", "pipeline", "run", *arguments], **settings)
+
+
+def wait_for(reached: Any) -> None:
+    """Until it is true; fails after a while."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if reached():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it never came")

@@ -85,19 +85,21 @@ class _Server:
 
 
 class RtspServer(_Server):
-    """Serves a ball at /cam, with G.711 beside it at /sound, and records what is pushed to /push in `recording`."""
+    """Serves a ball at /cam, with G.711 beside it at /sound, and records what is pushed to /push in `recording`. A film
+    (H.264 in Matroska) is played at /film, which costs the machine little: nothing is encoded then."""
 
-    def __init__(self, folder: Path, size: str = "160x120", rate: int = 25) -> None:
+    def __init__(self, folder: Path, size: str = "160x120", rate: int = 25, film: Path | None = None) -> None:
         super().__init__()
         self.recording = folder / "pushed.ts"
-        self._size, self._rate = size, rate
+        self._size, self._rate, self._film = size, rate, film
 
     def url(self, path: str) -> str:
         return f"rtsp://127.0.0.1:{self.port}/{path}"
 
     def command(self) -> list[str]:
         program = str(Path(__file__).parent / "rtsp_server.py")
-        return [SYSTEM_PYTHON, program, str(self.port), self._size, str(self._rate), str(self.recording)]
+        films = [str(self._film)] if self._film else []
+        return [SYSTEM_PYTHON, program, str(self.port), self._size, str(self._rate), str(self.recording), *films]
 
 
 class RtmpServer(_Server):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,9 +17,10 @@ import zmq
 from pipeline.batcher import Batcher
 from pipeline.errors import DerainError
 from pipeline.frame import Frame
-from pipeline.hosts.admission import MOST_STREAMS, objection
+from pipeline.hosts.admission import objection
 from pipeline.hosts.client import PATIENCE
 from pipeline.hosts.doors import ServerDoor
+from pipeline.hosts.post import Post
 from pipeline.hosts.streams import BYTES_IN_FLIGHT, FRAMES_IN_FLIGHT, OutOfStep, Stream
 from pipeline.wire import (
     PROTOCOL,
@@ -35,7 +35,6 @@ from pipeline.wire import (
     Probe,
     Resume,
     Written,
-    pack,
     unpack,
 )
 
@@ -77,12 +76,8 @@ class DerainServer:
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._batcher, self._wait, self._patience, self._say = batcher, batch_wait, patience, say
-        self._context: zmq.Context[Any] = zmq.Context()
-        try:
-            self._socket, self._authenticator = door.open(self._context)
-        except DerainError:
-            self._context.destroy(0)
-            raise
+        self._post = Post(door)
+        self._send = self._post.send
         self._streams: dict[str, Stream] = {}
         self._of: dict[bytes, Stream] = {}
         self._ready_since: float | None = None
@@ -92,14 +87,13 @@ class DerainServer:
     @property
     def url(self) -> str:
         """The address, with the port that ``tcp://*:*`` got."""
-        endpoint = self._socket.getsockopt(zmq.LAST_ENDPOINT)
-        assert isinstance(endpoint, bytes)
-        return endpoint.rstrip(b"\0").decode()
+        return self._post.url
 
     def run(self, stop: Callable[[], bool]) -> Served:
         """Serve. What the streams hold is lost at the end; their stages wait for the next derain stage."""
         while not stop():
-            self._hear(self._timeout())
+            for peer, parts in self._post.come(self._timeout()):
+                self._message(peer, parts)
             now = time.monotonic()
             ready = [stream for stream in self._streams.values() if stream.ready]
             if not ready:
@@ -112,10 +106,7 @@ class DerainServer:
         return self.served
 
     def close(self) -> None:
-        self._socket.close(1000)
-        if self._authenticator:
-            self._authenticator.stop()
-        self._context.term()
+        self._post.close()
         self._batcher.close()
 
     def _timeout(self) -> int:
@@ -132,17 +123,6 @@ class DerainServer:
             return False
         self._ready_since = None
         return True
-
-    def _hear(self, timeout: int) -> None:
-        """Take in all that has come, waiting for it `timeout` ms."""
-        if not self._socket.poll(timeout):
-            return
-        for _ in range(4 * MOST_STREAMS * FRAMES_IN_FLIGHT):  # or a flood would keep us from working
-            try:
-                sender, *parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
-            self._message(sender.bytes, parts)
 
     def _message(self, peer: bytes, parts: list[zmq.Frame]) -> None:
         stream = self._of.get(peer)
@@ -313,16 +293,3 @@ class DerainServer:
                     text = f"stream {stream.name}: no {role} stage for {self._patience:g} s (--patience), given up"
                     self._drop(stream, Failure("derain", "failed", text))
                     break
-
-    def _send(self, peer: bytes | None, message: Message, pixels: memoryview | None = None) -> bool:
-        """Whether `peer` is there to get it. One that is not will join again, and be told all anew."""
-        if peer is None:
-            return False
-        try:
-            if pixels is None:
-                self._socket.send_multipart([peer, pack(message)], zmq.NOBLOCK)
-            else:
-                self._socket.send_multipart([peer, pack(message), pixels], zmq.NOBLOCK, copy=False, track=False)
-        except zmq.ZMQError:  # EHOSTUNREACH
-            return False
-        return True

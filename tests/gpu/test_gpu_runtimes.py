@@ -23,7 +23,8 @@ from esdnet.runtimes.step_spec import StepSpec
 from esdnet.state import MembraneState
 from esdnet.streaming import StreamNet
 from pipeline import codec_devices
-from tests.clips import facts, make_clip
+from tests.clips import make_clip
+from tests.facts import facts
 from tests.conftest import Derain
 from tests.streams import rainy_frames
 

@@ -11,7 +11,7 @@ from tests.host_stages import Encode, Server, check, decode, until
 from tests.live_camera import Camera
 from tests.live_run import LiveRun, accounted, frames_of, pts_of
 from tests.proxy import Proxy
-from tests.unit.test_link import Running
+from tests.running import Running
 
 pytestmark = pytest.mark.timeout(300)
 

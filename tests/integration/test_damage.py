@@ -12,7 +12,8 @@ import pytest
 
 from pipeline.errors import DerainError
 from pipeline.sources import open_source
-from tests.clips import Sound, facts, make_clip
+from tests.clips import Sound, make_clip
+from tests.facts import facts
 from tests.fuzz import make
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.sources import open_source
-from tests.clips import B_FRAMES, FULL_RANGE_709, Sound, facts, make_clip
+from tests.clips import B_FRAMES, FULL_RANGE_709, Sound, make_clip
+from tests.facts import facts
 from tests.kept import assert_others_kept, assert_video_kept, both, through
 
 MS = Fraction(1, 1000)

@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.clips import facts, make_clip
+from tests.clips import make_clip
+from tests.facts import facts
 
 
 def derain(*args: str | Path) -> subprocess.CompletedProcess[str]:

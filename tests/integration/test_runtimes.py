@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clips import facts, make_clip
+from tests.clips import make_clip
+from tests.facts import facts
 from tests.conftest import ROOT, Derain
 
 NO_OPENVINO = "raise ModuleNotFoundError(\"No module named 'openvino'\", name='openvino')\n"

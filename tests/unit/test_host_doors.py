@@ -17,7 +17,7 @@ from pipeline.hosts.sender import StreamSender
 from pipeline.keys import KeyPair, make_keys, read_allowed, read_public, read_secret
 from pipeline.wire import Failure, Join, pack, unpack
 from tests.host_stages import INFO, WAIT, Encode, Server, check, decode, frame
-from tests.unit.test_link import Running
+from tests.running import Running
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from pipeline.hosts.sender import StreamSender
 from pipeline.wire import Failure, FrameMsg, Join, StageFailed, pack, unpack
 from tests.host_stages import INFO, WAIT, Encode, Server, check, decode, frame, until
 from tests.proxy import Proxy
-from tests.unit.test_link import Running
+from tests.running import Running
 
 
 @pytest.fixture

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,73 +16,23 @@ import pytest
 import zmq
 
 from pipeline.errors import DerainError, UsageError
-from pipeline.frame import Frame, FrameHeader, StreamInfo, frame_bytes
+from pipeline.frame import Frame, FrameHeader
 from pipeline.link import Receiver, Sender, Stopped
-from pipeline.wire import Credit, End, Failure, FrameMsg, Hello, StageFailed, Welcome, pack
-
-INFO = StreamInfo(width=64, height=48, pixel_format="yuv420p", time_base=(1, 25))
-WAIT = 20.0  # seconds after which a test gives up
-
-
-def frame(index: int, width: int = 64, height: int = 48) -> Frame:
-    header = FrameHeader(index=index, pts=index * 3 - 7, width=width, height=height, pixel_format="yuv420p")
-    pixels = np.random.default_rng(index).integers(0, 256, frame_bytes("yuv420p", width, height), np.uint8)
-    return Frame(header, pixels)
+from pipeline.wire import End, Failure, FrameMsg, Hello, StageFailed, pack
+from tests.link_ends import INFO, TRANSPORTS, both_ends, frame, ipc_address, raw_peer
+from tests.running import WAIT, Running
 
 
-class Running(threading.Thread):
-    """A function in a thread, with its result or error at hand."""
-
-    def __init__(self, work: Callable[[], object]) -> None:
-        super().__init__(daemon=True)
-        self.work, self.error, self.result = work, None, None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self.result = self.work()
-        except Exception as error:
-            self.error = error
-
-    def outcome(self) -> object:
-        self.join(WAIT)
-        assert not self.is_alive(), "still waiting"
-        if self.error:
-            raise self.error
-        return self.result
-
-
-@pytest.fixture(params=["inproc", "ipc", "tcp"])
+@pytest.fixture(params=TRANSPORTS)
 def ends(request: pytest.FixtureRequest) -> Iterator[tuple[Sender, Receiver]]:
-    """A sender and a receiver over each transport; contexts apart, as in two processes, but for inproc."""
-    folder = tempfile.mkdtemp()
-    contexts = [zmq.Context(), zmq.Context()]
-    url = {"inproc": "inproc://x", "ipc": f"ipc://{folder}/x", "tcp": "tcp://127.0.0.1:*"}[request.param]
-    receiver = Receiver(url, bind=True, stage="derain", peer="decode", context=contexts[0])
-    sender_context = contexts[0] if request.param == "inproc" else contexts[1]
-    sender = Sender(receiver.url, bind=False, stage="decode", peer="derain", context=sender_context)
-    yield sender, receiver
-    sender.close()
-    receiver.close()
-    for context in contexts:
-        context.term()
-    shutil.rmtree(folder)
+    with both_ends(request.param) as ends:
+        yield ends
 
 
 @pytest.fixture
-def ipc(tmp_path: Path) -> Iterator[str]:
-    folder = tempfile.mkdtemp()
-    yield f"ipc://{folder}/x"
-    shutil.rmtree(folder)
-
-
-def raw_peer(url: str, context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
-    """A peer that says what the test wants, right or wrong."""
-    socket = context.socket(zmq.DEALER)
-    socket.linger = 0
-    socket.rcvtimeo = socket.sndtimeo = int(WAIT * 1000)
-    socket.connect(url)
-    return socket
+def ipc() -> Iterator[str]:
+    with ipc_address() as address:
+        yield address
 
 
 def test_frames_arrive_unchanged_in_order_and_the_end_is_acknowledged(ends: tuple[Sender, Receiver]) -> None:
@@ -143,54 +91,6 @@ def test_a_failed_receiver_wakes_a_sender_that_waits_for_credit(ends: tuple[Send
     receiver.fail(Failure.of("encode", DerainError("disk full")))
     with pytest.raises(StageFailed, match="disk full"):
         sending.outcome()
-
-
-def test_no_more_than_the_granted_frames_are_in_flight(ipc: str) -> None:
-    with zmq.Context() as context, Sender(ipc, bind=True, stage="a", peer="b", context=context) as sender:
-        peer = raw_peer(ipc, context)
-        sending = Running(lambda: [sender.hello(INFO, WAIT), *(sender.send(frame(i)) for i in range(5))])
-        peer.recv()
-        peer.send(pack(Welcome(1, 3, 1 << 30)))
-        for _ in range(3):
-            peer.recv_multipart()
-        assert not peer.poll(300) and sender.frames == 3
-        peer.send(pack(Credit(1, frame(0).pixels.nbytes)))
-        peer.recv_multipart()
-        assert not peer.poll(300) and sender.frames == 4
-        peer.send(pack(Credit(1, frame(0).pixels.nbytes)))
-        sending.outcome()
-        peer.close()
-
-
-def test_bytes_in_flight_are_bounded_too_but_one_frame_always_goes(ipc: str) -> None:
-    size = frame(0).pixels.nbytes
-    with zmq.Context() as context, Sender(ipc, bind=True, stage="a", peer="b", context=context) as sender:
-        peer = raw_peer(ipc, context)
-        sending = Running(lambda: [sender.hello(INFO, WAIT), *(sender.send(frame(i)) for i in range(2))])
-        peer.recv()
-        peer.send(pack(Welcome(1, 10, size // 2)))
-        peer.recv_multipart()
-        assert not peer.poll(300) and sender.frames == 1
-        peer.send(pack(Credit(1, size)))
-        peer.recv_multipart()
-        sending.outcome()
-        peer.close()
-
-
-def test_credit_for_a_frame_is_given_back_only_when_the_next_is_asked_for(ipc: str) -> None:
-    with zmq.Context() as context, Receiver(ipc, bind=True, stage="a", peer="b", context=context) as receiver:
-        peer = raw_peer(ipc, context)
-        peer.send(pack(Hello(1, INFO)))
-        for index in range(2):
-            peer.send_multipart([pack(FrameMsg(frame(index).header)), frame(index).pixels])
-        receiver.accept(WAIT)
-        frames = receiver.frames()
-        next(frames)
-        peer.recv()  # the welcome
-        assert not peer.poll(200)
-        next(frames)
-        assert peer.recv() == pack(Credit(1, frame(0).pixels.nbytes))
-        peer.close()
 
 
 @pytest.mark.parametrize(
@@ -278,39 +178,10 @@ def test_a_url_that_cannot_be_bound_is_one_clear_error() -> None:
         Receiver("ipc:///no/such/folder/x", bind=True, stage="a", peer="b", context=context)
 
 
-def test_try_send_says_when_there_is_no_credit_and_never_waits(ends: tuple[Sender, Receiver]) -> None:
-    sender, receiver = ends
-    given: list[int] = []
-
-    def take() -> None:
-        receiver.accept(WAIT)
-        for got in receiver.frames(in_flight=2):
-            given.append(got.header.index)
-            if not given[1:]:
-                assert hold.wait(WAIT)
-
-    hold = threading.Event()
-    receiving = Running(take)
-    sender.hello(INFO, WAIT)
-    assert sender.try_send(frame(0)) and sender.try_send(frame(1))
-    assert not sender.try_send(frame(2)), "the receiver still holds the first frame"
-    assert sender.frames == 2
-    hold.set()
-    deadline = time.monotonic() + WAIT
-    while not sender.try_send(frame(2)) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert sender.frames == 3
-    ending = Running(lambda: sender.finish(timeout=WAIT))
-    receiving.outcome()
-    receiver.acknowledge()
-    ending.outcome()
-    assert given == [0, 1, 2]
-
-
 PEER = """
 import sys, time
 from pipeline.link import Sender
-from tests.unit.test_link import INFO, frame
+from tests.link_ends import INFO, frame
 sender = Sender(sys.argv[1], bind=False, stage="decode", peer="derain")
 sender.hello(INFO)
 sender.send(frame(0))

@@ -18,7 +18,7 @@ from pipeline.errors import DerainError, UsageError
 from pipeline.frame import Frame, StreamInfo
 from pipeline.sinks import EncodeOptions, open_sink
 from pipeline.sinks.temporary import sweep, temporary_beside
-from tests.clips import facts
+from tests.facts import facts
 from tests.sinking import LOSSLESS, frame_of, hidden, info_of, write
 
 # --- The contract -----------------------------------------------------------------------------------------------------

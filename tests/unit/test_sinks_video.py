@@ -12,7 +12,8 @@ import pytest
 from pipeline.errors import DerainError
 from pipeline.frame import Frame
 from pipeline.sinks import EncodeOptions, open_sink
-from tests.clips import B_FRAMES, Sound, facts, make_clip, planes_of
+from tests.clips import B_FRAMES, Sound, make_clip, planes_of
+from tests.facts import facts
 from tests.sinking import LOSSLESS, frame_of, info_of, write
 
 # --- Pixels -----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ import pytest
 from pipeline.errors import DerainError, UsageError
 from pipeline.frame import frame_bytes
 from pipeline.sources import Source, open_source
-from tests.clips import B_FRAMES, FULL_RANGE_709, facts, filled_frame, make_clip, planes_of
+from tests.clips import B_FRAMES, FULL_RANGE_709, filled_frame, make_clip, planes_of
+from tests.facts import facts
 from tests.picture_folders import write_pictures
 
 # --- The contract -----------------------------------------------------------------------------------------------------
