@@ -1,4 +1,5 @@
-"""Decode of a live stream: the newest frame of the source to the next stage, as soon as that has room for one.
+"""Decode of a live stream: the newest frame of the source to the next stage, as soon as that has room for one
+(`pipeline.live.newest` has an exception).
 
 A thread reads (`pipeline.live.reader`); this is the main thread, which sends, and watches the other. Where reading
 hangs in a library that can't be interrupted (a camera's driver, a pipe) the process ends with `HUNG`, and the front
@@ -12,6 +13,7 @@ import time
 
 from pipeline.frame import Frame, FrameHeader
 from pipeline.live.links import Downstream
+from pipeline.live.newest import Newest
 from pipeline.live.reader import Read, Reader
 from pipeline.live.stage import LiveStage
 from pipeline.pixels import carried_format, pack
@@ -30,12 +32,14 @@ def run(stage: LiveStage) -> None:
     reader = Reader(stage)
     next_stage = Downstream(stage.told.address("decoded"), "decode", "derain", stage.orphaned)
     reader.start()
+    newest, keeps_all = Newest(reader.box), stage.order.on_overload == "passthrough"
     waiting: Read | None = None
     while not stage.stopping.is_set():
-        if waiting is None:  # to learn the stream's colours; from then on room is asked for first
+        if waiting is None:
             waiting = reader.box.take(_SLICE)
         if waiting is not None and next_stage.room(waiting.info, _SLICE):
-            waiting = _newest(reader, waiting, stage)
+            waiting = waiting if keeps_all else newest.choose(waiting)
+            stage.counters["dropped_newer"] = newest.dropped
             if not next_stage.sent:
                 stage.counters["dropped_start"] = _dropped(reader, stage)
             _send(next_stage, waiting, reader.break_before(waiting), stage)
@@ -58,16 +62,6 @@ def _dropped(reader: Reader, stage: LiveStage) -> int:
     """Frames given up for newer ones since the next stage was there for the first time."""
     all_dropped = reader.box.dropped + stage.counters.get("dropped_newer", 0)
     return all_dropped - stage.counters.get("dropped_start", 0)
-
-
-def _newest(reader: Reader, waiting: Read, stage: LiveStage) -> Read:
-    """What to send now: the newest there is, unless those before it are to be passed on too."""
-    if stage.order.on_overload == "passthrough":
-        return waiting
-    while (newer := reader.box.take(0)) is not None:
-        stage.count("dropped_newer")
-        waiting = newer
-    return waiting
 
 
 def _rest(reader: Reader) -> list[Read]:
