@@ -11,7 +11,7 @@ from pipeline.errors import DerainError
 from pipeline.job import IDENTITY, Job
 from pipeline.link import END_TIMEOUT, Receiver, Sender
 from pipeline.memory import bounded
-from pipeline.rain_layer import open_rain_layer, write
+from pipeline.rain_layer import LayerSegments, open_rain_layer, write
 from pipeline.segmenting import Segmenting
 from pipeline.stage import Stage
 from pipeline.wire import Ready, Report
@@ -40,11 +40,16 @@ def run(stage: Stage) -> None:
         source.waited = sink.waited = 0.0
         segments = Segmenting(job, info, deraining, lambda: deraining.networks) if deraining else Segmenting(job, info)
         for frame in source.frames():
-            sink.send(segments(frame))
-            write(rain, deraining.restorer.rain if deraining else None)
+            dry = segments(frame)
+            sink.send(dry)
+            write(rain, deraining.restorer.rain if deraining else None, dry.header.begins)
             stage.progress(sink.frames)
         segments.finish()
+        if isinstance(rain, LayerSegments):
+            rain.close()  # before the frames end: the encode stage joins it
         sink.finish(source.end.damaged if source.end else 0, END_TIMEOUT)
+        if rain:
+            rain.close()  # the front gives us little time once we have reported
         source.acknowledge()
         stage.report(
             Report(

@@ -69,7 +69,8 @@ def in_threads(job: Job, watch: Watcher = lambda _: None, stop: Callable[[], boo
         Interrupted: `stop` said so.
     """
     began = time.monotonic()
-    sweep(job.destination)
+    for film in filter(None, (job.destination, job.restore.save_rain)):
+        sweep(film)
     mark = secrets.token_hex(8)
     first, second = f"inproc://{mark}-decoded", f"inproc://{mark}-derained"
     ends = {"decode": ("", first), "derain": (first, second), "encode": (second, "")}

@@ -92,6 +92,8 @@ def check_job(job: Job) -> None:
         UsageError: What was asked for cannot be meant.
         DerainError: The source cannot be read or the destination cannot be written.
     """
+    from pipeline.segments import WorkFolder  # which knows jobs
+
     if not job.source or not job.destination:
         raise UsageError("source and destination must not be empty")
     if "://" not in job.source and not os.path.exists(job.source):
@@ -99,7 +101,7 @@ def check_job(job: Job) -> None:
     if os.path.exists(job.destination) and os.path.exists(job.source):
         if os.path.samefile(job.source, job.destination):
             raise UsageError(f"{job.destination}: is the source itself; choose another destination")
-        if not job.encode.overwrite:
+        if not job.encode.overwrite and not WorkFolder(job.destination).is_placed():
             raise DerainError(f"{job.destination}: exists already; choose another name or pass --overwrite")
     folder = os.path.dirname(os.path.abspath(job.destination.rstrip("/")))
     if not os.path.isdir(folder):

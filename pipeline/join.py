@@ -24,8 +24,7 @@ from pipeline.segment_file import Foot, StoredPacket, packets, read_head
 from pipeline.segments import WorkFolder
 from pipeline.sinks.destination import is_folder
 from pipeline.sinks.file import FileSink
-from pipeline.sinks.options import EncodeOptions
-from pipeline.sinks.temporary import writing
+from pipeline.sinks.temporary import sync, writing
 
 
 def join(work: WorkFolder, job: Job, source: str, stop: Callable[[], None] = lambda: None) -> list[str]:
@@ -47,10 +46,12 @@ def join(work: WorkFolder, job: Job, source: str, stop: Callable[[], None] = lam
     feet = work.feet()
     if kept is None or not feet or not feet[-1].last:
         raise DerainError(f"{work.path}: not all segments are there; run again to make those that are missing")
+    if work.is_placed():  # killed before the folder was removed, or before the other film was joined
+        return list(dict.fromkeys(text for foot in feet for text in foot.warnings))
     if is_folder(job.destination):
         return put_together(work, job, feet)
     paths = [work.segment(number) for number in range(len(feet))]
-    with _JoinedFile(job.destination, kept.info, job.encode, source, feet) as sink:
+    with _JoinedFile(work, job, kept.info, source, feet) as sink:
         for path in paths:
             sink.check(path)
         for packet in _in_one_order(paths):
@@ -110,8 +111,9 @@ def _reordered(path: str) -> int:
 class _JoinedFile(FileSink):
     """A FileSink that takes packets."""
 
-    def __init__(self, destination: str, info: StreamInfo, options: EncodeOptions, source: str, feet: list[Foot]):
-        super().__init__(destination, info, options, source)
+    def __init__(self, work: WorkFolder, job: Job, info: StreamInfo, source: str, feet: list[Foot]):
+        super().__init__(job.destination, info, job.encode, source)
+        self._work = work
         self._clock.inexact = sum(foot.inexact for foot in feet)
         self._clock.timeline.moved = sum(foot.moved for foot in feet)
 
@@ -135,3 +137,8 @@ class _JoinedFile(FileSink):
 
     def _flush(self) -> None:
         """The encoder was never fed."""
+
+    def _place(self) -> None:
+        sync(self._temporary)  # so that its times are the last
+        self._work.note_placed(self._temporary)
+        super()._place()

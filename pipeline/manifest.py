@@ -44,6 +44,8 @@ def manifest(job: Job, info: StreamInfo) -> Manifest:
         **msgspec.to_builtins(job.restore),
     }
     del settings["overwrite"]
+    if job.restore.save_rain:
+        settings["save_rain"] = os.path.abspath(job.restore.save_rain)
     if job.restore.region:
         settings["region"] = fingerprint(job.restore.region)
     return Manifest(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from pipeline.errors import DerainError
+from pipeline.films import Films
 from pipeline.job import IDENTITY, Job, JobResult
 from pipeline.manifest import difference, manifest
 from pipeline.segmenting import last_kept
@@ -52,17 +54,17 @@ def run_job(
     """
     if job.single:
         return run(job, watch, stop)
-    work = WorkFolder(job.destination)
-    feet = _kept(work, job, restart)
+    films = Films(job)
+    feet = _kept(films, restart)
     try:
         if feet and feet[-1].last:
-            return _only_joined(work, job, feet, watch, stop)
+            return _only_joined(films, feet, watch, stop)
         piece = feet[-1].next if feet else None
         result = run(msgspec.structs.replace(job, piece=piece), watch, stop)
     except Interrupted as stopped:
-        raise Interrupted(_what_is_kept(work)) from stopped
+        raise Interrupted(_what_is_kept(films)) from stopped
     except DerainError as error:
-        if kept := _what_is_kept(work):
+        if kept := _what_is_kept(films):
             raise type(error)(f"{error}; {kept}") from error
         raise
     if piece:
@@ -72,40 +74,64 @@ def run_job(
     return result
 
 
-def _kept(work: WorkFolder, job: Job, restart: bool) -> list[Foot]:
+def _kept(films: Films, restart: bool) -> list[Foot]:
     """What an earlier run of the same job has finished. Removes what is not wanted or of no use."""
-    if not work.exists():
+    job = films.job
+    if not films.exist():
         return []
-    work.lock()
+    films.lock()
     try:
-        before = work.read()
-        if restart or not job.segment or before is None or not work.numbers():
-            work.remove()
+        if restart or not job.segment:
+            _remove_all(films)
             return []
-        try:
-            now = manifest(job, before.info)  # the encode stage compares the stream too
-        except OSError as error:
-            raise DerainError(f"{job.source}: cannot be read ({error.strerror})") from error
-        if differs := difference(before, now):
-            raise DerainError(
-                f"{job.destination}: an earlier run was cut off, but it had {differs}; "
-                f"put that back, or pass --restart to begin anew (its segments are in {work.path})"
-            )
-        feet = work.feet()
-        if not feet:  # the first is gone
-            work.remove()
+        for work, of in films.each:
+            _check_same(work, of)
+        feet = films.feet()
+        if not feet:  # none is done, or the first is gone
+            films.remove()
             return []
         if job.model != IDENTITY and feet and not feet[-1].last:
-            feet = feet[: last_kept(work, len(feet))]
+            feet = feet[: last_kept(films.result, len(feet))]
         return feet
     finally:
-        work.unlock()
+        for work, _ in films.each:
+            work.remove_if_empty()  # where the lock has made it
+        films.unlock()
 
 
-def _only_joined(work: WorkFolder, job: Job, feet: list[Foot], watch: Watcher, stop: Callable[[], bool]) -> JobResult:
+def _remove_all(films: Films) -> None:
+    """Remove the work folders, and that of a rain layer which this run is not asked for."""
+    with suppress(DerainError):
+        before = films.result.read()
+        if before and (path := before.settings.get("save_rain")) and path != films.job.destination:
+            layer = WorkFolder(path)
+            if layer.exists() and (films.layer is None or layer.path != films.layer.path):
+                layer.lock()
+                layer.remove()
+    films.remove()
+
+
+def _check_same(work: WorkFolder, job: Job) -> None:
+    """DerainError where there are segments of another job."""
+    if not work.numbers():
+        return
+    if (before := work.read()) is None:
+        work.drop_from(0)
+        return
+    try:
+        now = manifest(job, before.info)  # the encode stage compares the stream too
+    except OSError as error:
+        raise DerainError(f"{job.source}: cannot be read ({error.strerror})") from error
+    if differs := difference(before, now):
+        raise DerainError(
+            f"{job.destination}: an earlier run was cut off, but it had {differs}; "
+            f"put that back, or pass --restart to begin anew (its segments are in {work.path})"
+        )
+
+
+def _only_joined(films: Films, feet: list[Foot], watch: Watcher, stop: Callable[[], bool]) -> JobResult:
     """The earlier run had only the joining left to do."""
-    from pipeline.join import join
-
+    job = films.job
     frames = feet[-1].next.frame
     began = told = time.monotonic()
 
@@ -117,12 +143,12 @@ def _only_joined(work: WorkFolder, job: Job, feet: list[Foot], watch: Watcher, s
             told = time.monotonic()
             watch(Progress("encode", frames))
 
-    work.lock()
+    films.lock()
     try:
-        warnings = join(work, job, job.source if os.path.isfile(job.source) else "", check)
-        work.remove()
+        warnings = films.join(job.source if os.path.isfile(job.source) else "", check)
+        films.remove()
     finally:
-        work.unlock()
+        films.unlock()
     return JobResult(
         status="done",
         source=job.source,
@@ -137,16 +163,27 @@ def _only_joined(work: WorkFolder, job: Job, feet: list[Foot], watch: Watcher, s
     )
 
 
-def _what_is_kept(work: WorkFolder) -> str:
+def _tidy(films: Films) -> None:
+    """One film may have a segment and the other none, which is of no use."""
+    if not films.layer or not films.exist():
+        return
+    with suppress(DerainError):  # another run is writing
+        films.lock()
+        films.remove_if_empty()
+    films.unlock()
+
+
+def _what_is_kept(films: Films) -> str:
     """For people: what a later run can go on from; "" for nothing."""
-    numbers = work.numbers()
-    if not numbers:
-        return ""
     try:
-        frames = work.feet()[-1].next.frame
+        feet = films.feet()
     except DerainError:
         return ""
+    if not feet:
+        _tidy(films)
+        return ""
+    paths = " and ".join(work.path for work, _ in films.each)
     return (
-        f"{len(numbers)} segment{'s' * (len(numbers) > 1)} ({frames:,} frames) are kept in {work.path}: "
+        f"{len(feet)} segment{'s' * (len(feet) > 1)} ({feet[-1].next.frame:,} frames) are kept in {paths}: "
         "the same command goes on from there, with --restart it begins anew"
     )

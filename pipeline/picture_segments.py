@@ -74,5 +74,6 @@ def put_together(work: WorkFolder, job: Job, feet: list[Foot]) -> list[str]:
         if there:
             sync(into)
         else:
+            work.note_placed(into)
             put_in_place(into, destination, job.encode.overwrite)
     return list(dict.fromkeys(text for foot in feet for text in foot.warnings))

@@ -60,5 +60,7 @@ def check(options: RestoreOptions, destination: str, overwrite: bool) -> None:
     folder = os.path.dirname(os.path.abspath(rain.rstrip("/")))
     if not os.path.isdir(folder):
         raise DerainError(f"--save-rain {rain}: there is no folder {folder}; make it first")
-    if os.path.lexists(rain) and not overwrite:
+    from pipeline.segments import WorkFolder  # which knows jobs, and they these options
+
+    if os.path.lexists(rain) and not overwrite and not WorkFolder(rain).is_placed():
         raise DerainError(f"--save-rain {rain}: exists already; choose another name or pass --overwrite")

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pipeline.errors import DerainError
+from pipeline.films import Films
 from pipeline.frame import Frame, StreamInfo
 from pipeline.job import Job, Piece
-from pipeline.join import join
 from pipeline.manifest import difference, manifest
 from pipeline.picture_segments import PictureSegment
 from pipeline.segment_file import Foot, Head, SegmentWriter, StoredPacket
@@ -144,12 +144,21 @@ class SegmentSink(Sink):
                 raise DerainError(f"{self.destination}: no frame arrived, so there is nothing to write")
             self._finish_segment(last=not self._single or self._piece.end is None)
             if not self._single:
-                self.warnings = join(self._work, self._job, self._source, self._stop)
-                self._work.remove()
+                self._complete()
         except BaseException:
             self.abort()
             raise
         self._open = False
+
+    def _complete(self) -> None:
+        """All segments are there, those of the rain layer too: its last is done before the frames end."""
+        films = Films(self._job)
+        try:
+            self.warnings = films.join(self._source, self._stop)
+            films.remove()
+        finally:
+            films.unlock()
+        self._work.unlock()
 
     def abort(self) -> None:
         """Give up the segment that is being written; those that are done stay for the next run."""

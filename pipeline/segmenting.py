@@ -43,14 +43,19 @@ def is_segmented(job: Job, info: StreamInfo) -> bool:
     """Whether a job is written in segments. A file that does not tell its length may be endless."""
     if job.piece is not None:
         return True
-    folder = is_folder(job.destination)
-    if not job.segment or job.restore.save_rain or "://" in job.destination or (info.stills and not folder):
-        return False
-    if not folder and is_picture(job.destination):
+    films = filter(None, (job.destination, job.restore.save_rain))
+    if not job.segment or not all(_can_be(film, info) for film in films):
         return False
     rate = float(Fraction(*info.average_rate)) if info.average_rate else 25.0
     seconds = info.duration if info.duration is not None else info.frames / rate if info.frames else None
     return seconds is None or seconds >= _LONG * _seconds(job, info)
+
+
+def _can_be(destination: str, info: StreamInfo) -> bool:
+    """Whether what is written there can be made of segments."""
+    if "://" in destination:
+        return False
+    return is_folder(destination) or not (info.stills or is_picture(destination))
 
 
 def _seconds(job: Job, info: StreamInfo) -> float:

@@ -6,6 +6,7 @@
         000000.segment    finished: it has its name only when it is whole and on the disk
         000001.segment.part
         000001.membranes  with which that segment begins (`pipeline.segmenting`)
+        placed            how to know the joined result, written just before it gets its name
 
 That a segment has its name is the record that it is done. So there is no list that could say otherwise after a power
 loss, and several machines can write into one folder.
@@ -26,7 +27,7 @@ from pipeline.manifest import Manifest
 from pipeline.segment_file import Foot, read_foot
 from pipeline.sinks.temporary import remove, sync, writing
 
-_ENDING, _PICTURES = ".segment", ".pictures"
+_ENDING, _PICTURES, _PLACED = ".segment", ".pictures", "placed"
 _DYING = 10.0
 """Seconds to wait for a writer whose front is dead: it gives up by itself within half of that."""
 
@@ -61,6 +62,11 @@ class WorkFolder:
             os.ftruncate(handle, 0)
             os.write(handle, str(os.getppid()).encode())  # our front: it dies first, and then we do
         self._lock = handle
+
+    @property
+    def locked(self) -> bool:
+        """Whether it is ours."""
+        return self._lock is not None
 
     def _try_lock(self) -> int | None:
         os.makedirs(self.path, exist_ok=True)
@@ -133,6 +139,21 @@ class WorkFolder:
         sync(self.path)
         sync(os.path.dirname(self.path))
 
+    def note_placed(self, path: str) -> None:
+        """Write down that `path`, whole and on the disk, is about to become the destination. OSError where not."""
+        note = os.path.join(self.path, _PLACED)
+        with open(f"{note}.part", "wb") as file:
+            file.write(_looks(path))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(f"{note}.part", note)
+
+    def is_placed(self) -> bool:
+        """Whether what is at the destination was joined from these segments."""
+        with suppress(OSError), open(os.path.join(self.path, _PLACED), "rb") as file:
+            return file.read() == _looks(self.destination)
+        return False
+
     def drop_from(self, number: int) -> None:
         """Remove the segments from this number on, and what was left half written."""
         for name in os.listdir(self.path):
@@ -146,9 +167,15 @@ class WorkFolder:
         self.unlock()
 
     def remove_if_empty(self) -> None:
-        """Remove the folder if it holds nothing a later run could go on from."""
-        if self.exists() and not self.numbers():
+        """Remove the folder if it is ours and holds nothing a later run could go on from."""
+        if self.locked and not self.numbers():
             self.remove()
+
+
+def _looks(path: str) -> bytes:
+    """What stays of a file or folder when it is renamed, and tells it from every other."""
+    status = os.stat(path)
+    return f"{status.st_size} {status.st_mtime_ns}\n".encode()
 
 
 def _alive(pid: int) -> bool:

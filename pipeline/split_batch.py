@@ -22,10 +22,12 @@ import msgspec
 
 from pipeline.batch import Batch, Stop, Watcher
 from pipeline.errors import DerainError
+from pipeline.films import Films
+from pipeline.frame import StreamInfo
 from pipeline.job import IDENTITY, Job, JobResult, Piece, check_job
-from pipeline.join import join
 from pipeline.manifest import difference, manifest
 from pipeline.plan import WHOLE, plan
+from pipeline.rain_layer import layer_info
 from pipeline.segmenting import exactly_from
 from pipeline.segments import WorkFolder
 from pipeline.sinks.temporary import writing
@@ -113,7 +115,7 @@ class _File:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.work = WorkFolder(job.destination)
+        self.films = Films(job)
         self.began = time.monotonic()
         self.waiting: deque[Piece] = deque()
         self.under_way = 0
@@ -137,7 +139,7 @@ class _File:
     def _is_short(self) -> bool:
         """Whether clearly fewer frames came of a part than there are packets in it, which no decoder complains of where
         the demuxer went to the wrong place. Half as many are fields in packets of their own."""
-        for foot, (start, end) in zip(self.work.feet(), pairwise(self.starts), strict=False):
+        for foot, (start, end) in zip(self.films.feet(), pairwise(self.starts), strict=False):
             planned = end - start
             if foot.frames < planned * LEAST_FRAMES - 1 and abs(2 * foot.frames - planned) > 1:
                 return True
@@ -185,14 +187,27 @@ class _Parts(Watcher):
     def _begin(self, file: _File) -> None:
         from pipeline.decode import opened
 
-        job, work = file.job, file.work
+        job, films = file.job, file.films
         with writing(job.destination):
-            os.makedirs(os.path.dirname(os.path.abspath(job.destination)), exist_ok=True)
+            for _, of in films.each:
+                os.makedirs(os.path.dirname(os.path.abspath(of.destination)), exist_ok=True)
         check_job(job)
         with opened(job) as source:
-            now = manifest(job, source.info)
+            info = source.info
+        films.lock()
+        for work, of in films.each:
+            self._claim(work, of, info if work is films.result else layer_info(info))
+        pieces = plan(job.source, job.segment, job.warmup, job.partial)
+        if job.exact:
+            films.drop_from(_exactly_to(films))
+        done = set(films.numbers())
+        file.parts, file.starts = len(pieces), [piece.frame for piece in pieces]
+        file.waiting.extend(piece for piece in pieces if piece.number not in done)
+
+    def _claim(self, work: WorkFolder, job: Job, info: StreamInfo) -> None:
+        """Make a work folder ours: new, or the one that an earlier run of the same job has left."""
+        now = manifest(job, info)
         now.settings.update(split=job.segment, exact=job.exact)
-        work.lock()
         before = work.read()
         if self._restart or before is None:
             work.drop_from(0)
@@ -200,12 +215,6 @@ class _Parts(Watcher):
                 work.write(now)
         elif differs := difference(before, now):
             raise DerainError(f"{job.destination}: an earlier run had {differs}; pass --restart to begin anew")
-        pieces = plan(job.source, job.segment, job.warmup, job.partial)
-        if job.exact:
-            work.drop_from(_exactly_to(work, job))
-        done = set(work.numbers())
-        file.parts, file.starts = len(pieces), [piece.frame for piece in pieces]
-        file.waiting.extend(piece for piece in pieces if piece.number not in done)
 
     def done(self, result: JobResult) -> None:
         """A part has ended."""
@@ -236,29 +245,29 @@ class _Parts(Watcher):
             self._fail(file, str(error))
 
     def _again_as_a_whole(self, file: _File) -> None:
-        file.work.drop_from(0)
+        file.films.drop_from(0)
         file.parts, file.starts, file.error, file.result = 1, [], "", file.fresh()
         file.result.warnings.append(f"{file.job.source}: is damaged, so it was derained in one piece")
         file.waiting.extend(WHOLE)
 
     def _join(self, file: _File) -> None:
         job, total = file.job, file.result
-        feet = file.work.feet()
+        feet = file.films.feet()
         total.frames_in = total.frames_out = sum(foot.frames for foot in feet)
-        told = join(file.work, job, job.source if os.path.isfile(job.source) else "")
+        told = file.films.join(job.source if os.path.isfile(job.source) else "")
         total.warnings += [text for text in told if text not in total.warnings]
         total.seconds = time.monotonic() - file.began
         total.fps = total.frames_out / total.seconds
-        file.work.remove()
+        file.films.remove()
         self._end(file)
 
     def _fail(self, file: _File, why: str, status: str = "failed") -> None:
         file.result.status, file.result.error = status, " ".join(why.split())
-        file.work.remove_if_empty()
+        file.films.remove_if_empty()
         self._end(file)
 
     def _end(self, file: _File) -> None:
-        file.work.unlock()
+        file.films.unlock()
         file.ended = True
         self._ended.append(file.result)
         self._watch.done(file.result)
@@ -272,7 +281,7 @@ class _Parts(Watcher):
 
     def close(self) -> None:
         for file in self._files.values():
-            file.work.unlock()
+            file.films.unlock()
 
 
 def _add(total: JobResult, part: JobResult) -> None:
@@ -284,9 +293,9 @@ def _add(total: JobResult, part: JobResult) -> None:
         total.resets[reason] = total.resets.get(reason, 0) + count
 
 
-def _exactly_to(work: WorkFolder, job: Job) -> int:
+def _exactly_to(films: Films) -> int:
     """The first part that has to be made again so that all of them follow on each other."""
-    feet = work.feet()
-    if job.model == IDENTITY or (feet and feet[-1].last):
+    feet = films.feet()
+    if films.job.model == IDENTITY or (feet and feet[-1].last):
         return len(feet)
-    return exactly_from(work, len(feet))
+    return exactly_from(films.result, len(feet))

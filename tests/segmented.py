@@ -16,11 +16,12 @@ from pipeline.batch import Stop, Watcher
 from pipeline.batch_worker import carried_out
 from pipeline.decode import opened
 from pipeline.deraining import Deraining
+from pipeline.films import Films
 from pipeline.job import IDENTITY, Job, JobResult
+from pipeline.rain_layer import open_rain_layer, write
 from pipeline.segment_sink import open_segments
 from pipeline.segment_source import marked, part_of
 from pipeline.segmenting import Segmenting
-from pipeline.segments import WorkFolder
 from pipeline.sinks.options import EncodeOptions
 
 LOSSLESS = EncodeOptions(codec="ffv1")
@@ -38,24 +39,32 @@ def job_for(source: Path, destination: Path, encode: EncodeOptions = LOSSLESS) -
 def carry_out(job: Job, frames: int | None = None, resets: tuple[int, ...] = ()) -> list[str]:
     """Decode, derain and write in one thread; with `frames` the power fails after so many. What the sink warned of."""
     piece = None
-    if feet := WorkFolder(job.destination).feet():
+    if feet := Films(job).feet():
         piece = feet[-1].next
     job = msgspec.structs.replace(job, piece=piece)
     with opened(job) as source:
+        rain = open_rain_layer(job, source.info)
         sink = open_segments(job, source.info, job.source)
         assert sink is not None
-        segments = Segmenting(job, source.info)
+        segments, restorer = Segmenting(job, source.info), None
         if job.model != IDENTITY:
             deraining = Deraining(source.info, job, lambda _: Derainer(job.model, runtime=job.runtime, threads=1))
             segments = Segmenting(job, source.info, deraining, lambda: deraining.networks)
+            restorer = deraining.restorer
         for count, frame in enumerate(marked(part_of(source, job) if piece else source)):
             if frame.header.index in resets:
                 frame.header = msgspec.structs.replace(frame.header, reset="scene_cut")
             if count == frames:
                 segments.finish()
                 sink.abort()
+                if rain:
+                    rain.abort()
                 raise CutOff
-            sink.write(segments(frame))
+            dry = segments(frame)
+            sink.write(dry)
+            write(rain, restorer.rain if restorer else None, dry.header.begins)
+        if rain:
+            rain.close()
         sink.close()
     return sink.warnings
 

@@ -39,8 +39,6 @@ class BatchOrder:
                 raise DerainError(f"{folder}: is a file; {what} of a batch need a folder")
         self.parts: bool = params["ray"] is not None or bool(params["split"])
         """Whether files are cut into parts."""
-        if self.parts and params["save_rain"]:
-            raise UsageError("--save-rain: the layer is written in one go, not in parts; leave out --ray and --split")
         self._params = params
         self._preset = presets.load(params["preset"]) if params["preset"] else presets.Preset()
         self.container: str | None = params["container"] or self._preset.container

@@ -66,7 +66,9 @@ class Rounds:
         self._results += results + [self._result(file, PENDING) for file in todo if file.destination not in ended]
 
     def _is_done(self, file: BatchFile) -> bool:
-        return os.path.lexists(file.destination) and not self._overwrite
+        if not os.path.lexists(file.destination) or self._overwrite:
+            return False
+        return not WorkFolder(file.destination).is_placed()  # else a run was killed when it only had to clear away
 
     def _result(self, file: BatchFile, status: str) -> JobResult:
         return JobResult(

@@ -201,12 +201,16 @@ class FileSink(Sink):
                 self._output.close()
                 if self._keeps_place:
                     self._put_shape()
-                put_in_place(self._temporary, self.destination, self._options.overwrite)
+                self._place()
         except BaseException:
             self.abort()
             raise
         self._output = None
         self._tell()
+
+    def _place(self) -> None:
+        """Give the finished file its name."""
+        put_in_place(self._temporary, self.destination, self._options.overwrite)
 
     def _tell(self) -> None:
         earliest = self._earliest

@@ -196,7 +196,7 @@ def test_what_is_removed_as_with_run(tmp_path: Path, derain: Derain) -> None:
         (("--strength", "3"), 2, "--strength 3"),
         (("--region", "no.png"), 1, "no such picture"),
         (("--model", "best"), 2, "--model best"),
-        (("--save-rain", "rain", "--split", "5"), 2, "not in parts"),
+        (("--save-rain", "in/a.mp4"), 1, "--save-rain of a batch need a folder"),
     ],
 )
 def test_what_is_wrong_for_every_file_is_said_once(

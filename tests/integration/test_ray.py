@@ -74,23 +74,26 @@ def at_work(folder: Path, *more: str) -> tuple[subprocess.Popen[str], psutil.Pro
 def test_the_frames_of_the_local_run_even_when_a_worker_is_killed(tmp_path: Path, tiny: Path, seams: str) -> None:
     """With a network, whose membranes go from part to part over the shared storage where `--exact` asks for it, and
     are warmed up anew on whichever worker gets a part where it does not. Exact parts are the frames of a run in one go,
-    the others those of the same parts made here."""
+    the others those of the same parts made here. The rain layer likewise: parts once could not have one."""
     (tmp_path / "in").mkdir()
     for name in ("a.mp4", "b.mp4"):
         make_clip(tmp_path / "in" / name, frames=40, width=96, height=64, options=B_FRAMES | {"g": "10"})
     network = ("--model", str(tiny), "--runtime", "eager", "--threads", "1", "--codec", "ffv1", "--container", "mkv")
     parts = ("--split", "0.4", *(["--exact"] if seams == "exact" else []))
-    here = batch(tmp_path, "here", *network, *(["--split", "0"] if seams == "exact" else parts))
+    seen_here, seen_there = ("--save-rain", "rain-here"), ("--save-rain", "rain-there")
+    here = batch(tmp_path, "here", *network, *seen_here, *(["--split", "0"] if seams == "exact" else parts))
     assert here.wait(200) == 0
-    there, worker = at_work(tmp_path, *network, *parts)
+    there, worker = at_work(tmp_path, *network, *seen_there, *parts)
     worker.kill()
     _, said = there.communicate(timeout=200)
     assert there.returncode == 0, said
-    for name in ("a.mkv", "b.mkv"):
-        found, expected = packets(tmp_path / "there" / name), packets(tmp_path / "here" / name)
-        assert len(expected) == 40
-        assert [(pts, data) for _, pts, _, data in found] == [(pts, data) for _, pts, _, data in expected]
-    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["a.mkv", "b.mkv"]
+    for folder in ("there", "rain-there"):
+        for name in ("a.mkv", "b.mkv"):
+            found = packets(tmp_path / folder / name)
+            expected = packets(tmp_path / folder.replace("there", "here") / name)
+            assert len(expected) == 40
+            assert [(pts, data) for _, pts, _, data in found] == [(pts, data) for _, pts, _, data in expected]
+        assert sorted(path.name for path in (tmp_path / folder).iterdir()) == ["a.mkv", "b.mkv"]
 
 
 def test_no_cluster_is_one_line(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_clip(path, frames=FRAMES, width=640, height=360, options=B_FRAMES | {"g": "25"})
 
 
-def start(clip: Path, destination: Path, *more: str) -> subprocess.Popen[str]:
-    options = ("--model", "identity", "--segment", "0.4", "--codec", "ffv1", *more)
+def start(clip: Path, destination: Path, *more: str, model: str = "identity") -> subprocess.Popen[str]:
+    options = ("--model", model, "--segment", "0.4", "--codec", "ffv1", *more)
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline", "run", str(clip), str(destination), *options],
         stdout=subprocess.PIPE,
@@ -81,6 +81,34 @@ def test_killed_again_and_again(clip: Path, tmp_path: Path, victims: str) -> Non
     assert int(str(result["resumed"])) >= 40
     assert frames(destination) == frames(clip)
     assert [path.name for path in tmp_path.iterdir()] == ["out.mkv"]
+
+
+@pytest.mark.parametrize("victims", ["front", "everyone"])
+def test_both_films_go_on(tmp_path: Path, tiny: Path, victims: str) -> None:
+    """With --save-rain nothing was kept of a run that was killed, however long it had been at work."""
+    clip = make_clip(tmp_path / "in.mp4", frames=60, options=B_FRAMES | {"g": "25"})
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "bits").mkdir()
+    films = ("out.mkv", "rain.mkv")
+    options = ("--runtime", "eager", "--threads", "1", "--save-rain")
+    once = start(
+        clip, tmp_path / "whole/out.mkv", *options, f"{tmp_path}/whole/rain.mkv", "--no-resume", model=str(tiny)
+    )
+    assert once.wait(90) == 0, once.communicate()
+    again = (*options, f"{tmp_path}/bits/rain.mkv")
+    for least in (1, 3):
+        job = start(clip, tmp_path / "bits/out.mkv", *again, model=str(tiny))
+        wait_for(lambda least=least: all(len(segments(tmp_path / "bits" / f)) >= least for f in films), job)  # type: ignore[misc]
+        stages = psutil.Process(job.pid).children()
+        os.kill(job.pid, signal.SIGKILL) if victims == "front" else os.killpg(job.pid, signal.SIGKILL)
+        job.communicate(timeout=30)
+        psutil.wait_procs(stages, timeout=15)
+    said, complained = start(clip, tmp_path / "bits/out.mkv", *again, "--json", model=str(tiny)).communicate(timeout=90)
+    assert said, complained
+    assert json.loads(said)["resumed"] >= 30, said
+    for film in films:
+        assert frames(tmp_path / "bits" / film) == frames(tmp_path / "whole" / film)
+    assert sorted(path.name for path in (tmp_path / "bits").iterdir()) == list(films)
 
 
 def test_an_interrupted_run_says_what_it_keeps(clip: Path, tmp_path: Path) -> None:
