@@ -12,6 +12,7 @@ from pipeline.formats import pixel_format
 from pipeline.frame import StreamInfo
 from pipeline.hdr import encoder_parameters
 from pipeline.pixels import loss
+from pipeline.sinks import x264_cpu
 from pipeline.sinks.choose_format import like
 from pipeline.sinks.options import EncoderSettings
 
@@ -94,6 +95,8 @@ def _options(info: StreamInfo, settings: EncoderSettings) -> dict[str, str]:
         parameters["videoformat"] = "component"  # else x264 writes no colour tags, nor the range
     if settings.codec == "libx264" and keeps_fields(info, settings):
         parameters["tff" if info.field_order in TOP_FIRST else "bff"] = "1"
+    if settings.codec == "libx264" and (asm := x264_cpu.instructions()):
+        parameters["asm"] = asm
     if parameters:
         known = options.get(settings.parameters)
         options[settings.parameters] = ":".join(
