@@ -37,11 +37,12 @@ def tables(found: Bench) -> str:
     """The Markdown between the markers."""
     limits = max((row.limits for row in found.networks), key=lambda limits: limits.gflops)
     versions = ", ".join(f"{name} {number}" for name, number in found.versions.items())
+    lower = f", in bfloat16 **{limits.bfloat16_gflops:.0f}**" if limits.bfloat16_gflops else ""
     busy = found.load > 0.3 * found.cores
     lines = [
         f"{found.machine}, {found.cores} cores, {found.threads} threads for the network; {found.date}; "
-        f"`{found.command}`; {versions}. Matrix multiplication (float32, PyTorch) **{limits.gflops:.0f} GFLOP/s**, "
-        f"memory (copy, read and write) **{limits.bandwidth:.1f} GB/s**.",
+        f"`{found.command}`; {versions}. Matrix multiplication (float32, PyTorch) **{limits.gflops:.0f} GFLOP/s**"
+        f"{lower}, memory (copy, read and write) **{limits.bandwidth:.1f} GB/s**.",
         "",
         f"**The machine was busy with other work (load {found.load:.1f}): only ratios within the run mean something.**"
         if busy
@@ -102,7 +103,7 @@ def draw(found: Bench) -> None:
         bars = axes.bar(at, [row.fps for row in rows], wide, label=runtime)
         axes.bar_label(bars, fmt="%.3g", fontsize=7)
     for place, group in enumerate(groups):
-        roof = next(row.roofline_fps for row in found.networks if (row.model, row.width, row.height) == group)
+        roof = max(row.roofline_fps for row in found.networks if (row.model, row.width, row.height) == group)
         axes.hlines(
             roof, place - 0.45, place + 0.45, colors="0.3", linestyles="dotted", label="" if place else "roofline"
         )

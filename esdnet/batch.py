@@ -28,7 +28,7 @@ from esdnet.state import MembraneState
 
 Result = TypeVar("Result")
 
-BY_TURNS = ("openvino",)
+BY_TURNS = ("openvino", "openvino_bf16")
 """Runtimes whose lanes take turns. Measured on 2 cores with stream-nano: a stacked step costs 1.1 times the CPU time of
 single ones there, as the membranes, which it keeps inside, have to be copied in and out. On eager stacking saves
 between nothing (640 × 360) and a quarter (160 × 96); on a GPU it is what fills the device."""

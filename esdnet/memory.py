@@ -27,7 +27,8 @@ class _Measured:
 # Most beyond the base, with 55 (stream-nano) and 168 bytes of state a pixel: 369 and 864 bytes a pixel on eager; on
 # openvino 1,198 and 3,262, while it compiles a graph for the first time (one from the disk takes a third of that)
 _EAGER = _Measured(350 * _MIB, 160, 4.8)  # the network alone 318 MB; cv2 and av beside it 354
-_RUNTIMES = {"eager": _EAGER, "openvino": _Measured(460 * _MIB, 190, 18.3)}
+_OPENVINO = _Measured(460 * _MIB, 190, 18.3)
+_RUNTIMES = {"eager": _EAGER, "openvino": _OPENVINO, "openvino_bf16": _OPENVINO}
 _MARGIN = 1.05
 _PUT_TOGETHER = 18  # bytes a pixel with which tiles are weighted and added up: 1.5 samples of three float32
 _PICTURE_PER_CHANNEL = 360  # bytes a pixel and channel of the first level, of the paper's network at T = 4 on eager

@@ -2,7 +2,7 @@
 
 The roofline model (Williams et al., Communications of the ACM, 2009) bounds a program's speed by its arithmetic and by
 its memory traffic. Counted here is the least traffic without fusion across layers: every convolution and every layer
-of neurons reads its inputs and writes its outputs once, in float32, weights once, and the state is read and written.
+of neurons reads its inputs and writes its outputs once, weights once; the state, always float32, is read and written.
 The block matching is left out, as in `complexity.py`. A cache that holds a layer's pictures makes the real traffic
 less; reorders between memory layouts make it more.
 """
@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from esdnet.streaming import StreamNet
 
-_BYTES = 4
+_STATE_BYTES = 4
 
 
-def bytes_per_frame(network: StreamNet, height: int, width: int) -> int:
-    """Bytes of one step of one stream at `height` × `width` pixels (multiples of 8)."""
+def bytes_per_frame(network: StreamNet, height: int, width: int, value_bytes: int = 4) -> int:
+    """Bytes of one step of one stream at `height` × `width` pixels (multiples of 8), values between layers being of
+    `value_bytes` (float32: 4, bfloat16: 2)."""
     values = sum(p.numel() for p in network.parameters())
 
     def count(_module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -44,4 +45,5 @@ def bytes_per_frame(network: StreamNet, height: int, width: int) -> int:
         for hook in hooks:
             hook.remove()
     values += sum(2 * state[name].numel() for name in ("picture", "seen") if name in state)  # the rest are among inputs
-    return round(values * _BYTES * height * width / small**2)
+    wider = 2 * sum(tensor.numel() for tensor in state.tensors()) * (_STATE_BYTES - value_bytes)
+    return round((values * value_bytes + wider) * height * width / small**2)

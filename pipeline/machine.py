@@ -29,6 +29,7 @@ DECODERS = ("h264", "hevc", "libdav1d", "libvpx-vp9", "ffv1")
 RUNTIMES = {
     "tensorrt": ("torch-tensorrt", "an NVIDIA GPU, then pip install 'derain[tensorrt]'"),
     "cuda_graph": ("torch", "a CUDA build of PyTorch and an NVIDIA GPU"),
+    "openvino_bf16": ("openvino", "a processor with AVX512-BF16 or AMX, then pip install 'derain[openvino]'"),
     "openvino": ("openvino", "the quickest on a processor: pip install 'derain[openvino]'"),
     "eager": ("torch", "pip install derain brings it"),
 }
@@ -147,7 +148,9 @@ def _runtime(name: str, torch: Part, torch_facts: dict[str, Any]) -> Part:
             return Part(name, "missing", found, how)
         return Part(name, "ready", torch_facts["version"])
     module = package.replace("-", "_")
-    _, error = _in_child("_probe_import", module)
+    facts, error = _in_child("_probe_import", module)
+    if not error and name == "openvino_bf16" and not facts.get("bfloat16"):
+        return Part(name, "missing", found, how)
     return Part(name, "broken", found, error) if error else Part(name, "ready", found)
 
 
@@ -250,8 +253,11 @@ def _probe_import(module: str) -> dict[str, Any]:
 
     if module == "openvino":  # it would report to Google Analytics; see esdnet/runtimes/openvino.py
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    import_module(module)
-    return {}
+    package = import_module(module)
+    if module != "openvino":
+        return {}
+    # as `plugins_own_precision` of esdnet, which would import PyTorch
+    return {"bfloat16": package.Core().get_property("CPU", "INFERENCE_PRECISION_HINT").get_type_name() == "bf16"}
 
 
 def _probe_codecs() -> dict[str, Any]:

@@ -17,6 +17,7 @@ from esdnet.streaming import StreamNet
 RUNTIMES: dict[str, tuple[str, str]] = {
     "tensorrt": ("esdnet.runtimes.tensorrt", "TensorrtRuntime"),
     "cuda_graph": ("esdnet.runtimes.cuda_graph", "CudaGraphRuntime"),
+    "openvino_bf16": ("esdnet.runtimes.openvino_bf16", "OpenvinoBf16Runtime"),
     "openvino": ("esdnet.runtimes.openvino", "OpenvinoRuntime"),
     "eager": ("esdnet.runtimes.eager", "EagerRuntime"),
 }

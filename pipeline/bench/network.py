@@ -36,7 +36,6 @@ def measure_networks(
         raise UsageError(f"--model {model}: is a network for pictures; bench measures the ones for video")
     cost = complexity(network)
     macs = cost.kmacs_per_pixel * 1000 * width * height
-    moved = bytes_per_frame(network, height, width)
     frames = clip(width, height, 4)
     derainers, first = {}, {}
     for runtime in runtimes:
@@ -46,7 +45,8 @@ def measure_networks(
         first[runtime] = time.perf_counter() - began
         derainers[runtime](frames[1])
     times: dict[str, list[float]] = {runtime: [] for runtime in runtimes}
-    meter = LimitMeter(threads)
+    lower = {runtime for runtime, derainer in derainers.items() if derainer.runtime.endswith("_bf16")}
+    meter = LimitMeter(threads, bfloat16=bool(lower))
     while min(map(sum, times.values())) < seconds or min(map(len, times.values())) < MINIMUM:
         for runtime, derainer in derainers.items():
             for _ in range(BURST):
@@ -60,6 +60,8 @@ def measure_networks(
     speeds = []
     for runtime, taken in times.items():
         fps = len(taken) / sum(taken)
+        gflops = (limits.bfloat16_gflops if runtime in lower else None) or limits.gflops
+        moved = bytes_per_frame(network, height, width, 2 if runtime in lower else 4)
         speeds.append(
             NetworkSpeed(
                 model=model,
@@ -73,9 +75,10 @@ def measure_networks(
                 gmacs=macs / 1e9,
                 state_mb=cost.state_values_per_pixel * width * height * 4 / 1e6,
                 limits=limits,
-                share_of_gflops=2 * macs * fps / 1e9 / limits.gflops,
+                arithmetic="bfloat16" if runtime in lower else "float32",
+                share_of_gflops=2 * macs * fps / 1e9 / gflops,
                 share_of_bandwidth=moved * fps / 1e9 / limits.bandwidth,
-                roofline_fps=1e9 * min(limits.gflops / (2 * macs), limits.bandwidth / moved),
+                roofline_fps=1e9 * min(gflops / (2 * macs), limits.bandwidth / moved),
                 first_frame_s=first[runtime],
             )
         )

@@ -9,6 +9,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What the machine could do, with as many threads as the network had, in turn with what is compared to it."""
 
     gflops: float  # float32 matrix multiplication, 10⁹ floating-point operations (2 a multiply-accumulate) a second
+    bfloat16_gflops: float | None = None  # the same in bfloat16, where the processor has it
     bandwidth: float  # 10⁹ bytes a second, read and written, of a copy larger than the caches
 
 
@@ -26,7 +27,8 @@ class NetworkSpeed(msgspec.Struct, frozen=True, kw_only=True):
     gmacs: float  # 10⁹ multiply-accumulates of convolutions, a frame
     state_mb: float  # 10⁶ bytes of membranes that go from frame to frame
     limits: Limits  # measured in turn with it
-    share_of_gflops: float  # of `Limits.gflops`, 0..1
+    arithmetic: str = "float32"  # of the convolutions, or "bfloat16"
+    share_of_gflops: float  # of the limit for this arithmetic, 0..1
     share_of_bandwidth: float  # the least traffic, layer by layer (`esdnet/traffic.py`), against `Limits.bandwidth`
     roofline_fps: float  # frames a second at which the first of the two limits would be reached
     first_frame_s: float  # compiling, or reading the compiled graph from disk

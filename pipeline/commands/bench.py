@@ -64,9 +64,10 @@ def _show(found: Bench) -> None:
 
     console = Console(highlight=False)
     best = max((row.limits for row in found.networks), key=lambda limits: limits.gflops)
+    lower = f" (bfloat16 {best.bfloat16_gflops:.0f})" if best.bfloat16_gflops else ""
     console.print(
         f"{found.machine}, {found.cores} cores, {found.threads} threads for the network. Matrix multiplication "
-        f"{best.gflops:.0f} GFLOP/s, memory {best.bandwidth:.1f} GB/s."
+        f"{best.gflops:.0f} GFLOP/s{lower}, memory {best.bandwidth:.1f} GB/s."
     )
     if found.load > 0.3 * found.cores:
         console.print(f"[yellow]The machine was busy (load {found.load:.1f}): only the ratios mean something.[/]")
