@@ -53,6 +53,7 @@ def decode_stage(
     stall_timeout: Annotated[float, typer.Option(help="Live: seconds without a frame: the source is lost.")] = 5.0,
     rtsp_transport: Annotated[str, typer.Option(help="Live: tcp or udp.")] = "tcp",
     wait: Annotated[bool, typer.Option("--wait", help="Live: wait for a source that is not there yet.")] = False,
+    on_loss: Annotated[str, typer.Option(help="Live, source away: wait for it, or stop.")] = "wait",
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -74,10 +75,13 @@ def decode_stage(
 
         if rtsp_transport not in ("tcp", "udp"):
             raise UsageError(f"--rtsp-transport {rtsp_transport}: choose tcp or udp")
+        if on_loss not in ("wait", "stop"):
+            raise UsageError(f"--on-loss {on_loss}: choose wait or stop (what is shown, the encode stage chooses)")
         hide_arguments(sys.argv[1:])
         order = LiveOrder(
             id=stream, source=source, audio=False, stall_timeout=stall_timeout, wait_for_source=wait,
             rtsp_transport="udp" if rtsp_transport == "udp" else "tcp", model="identity",
+            on_loss="stop" if on_loss == "stop" else "freeze",
         )  # fmt: skip
         asked = _asked_to_stop()
         with (
@@ -94,8 +98,8 @@ def decode_stage(
 
 @stage.command("encode")
 def encode_stage(
-    destination: Annotated[
-        str, typer.Argument(metavar="DST", help="Video file or folder of pictures; live: rtmp://… too.")
+    destinations: Annotated[
+        list[str], typer.Argument(metavar="DST…", help="Video file or folder of pictures; live: rtmp://… too, several.")
     ],
     connect: Connect,
     stream: Stream = "main",
@@ -112,6 +116,7 @@ def encode_stage(
     gop: Annotated[float, typer.Option(help="Live: seconds between keyframes.")] = 2.0,
     segment_time: Annotated[float, typer.Option(help="Live: seconds of a rolling segment.")] = 60.0,
     keep: Annotated[int, typer.Option(min=0, help="Live: rolling segments to keep; 0: all.")] = 0,
+    on_loss: Annotated[str, typer.Option(help="Live, no frames: show the last (freeze), or a slate.")] = "freeze",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the destination.")] = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -121,26 +126,34 @@ def encode_stage(
 
     Only pictures come over the link; sound, subtitles and chapters are copied from --source.
     """
-    from pipeline.errors import DerainError
+    from pipeline.errors import DerainError, UsageError
     from pipeline.hosts.encode import encode
     from pipeline.hosts.receiver import StreamReceiver
     from pipeline.live_status import LiveOrder
+    from pipeline.redact import hide_arguments, redact
     from pipeline.sinks.options import EncodeOptions
 
-    if os.path.exists(destination) and not overwrite:
-        raise DerainError(f"{destination}: exists already; choose another name or pass --overwrite")
+    for destination in destinations:
+        if os.path.exists(destination) and not overwrite:
+            raise DerainError(f"{destination}: exists already; choose another name or pass --overwrite")
     if source and not os.path.isfile(source):
         raise DerainError(f"--source {source}: no such file on this host")
+    if on_loss not in ("freeze", "slate"):
+        raise UsageError(f"--on-loss {on_loss}: choose freeze or slate (decode stages can stop)")
     options = EncodeOptions(codec=codec, crf=crf, preset=preset, pixel_format=pixel_format, overwrite=overwrite)
     live = LiveOrder(
-        id=stream, source="", destinations=[destination], codec=codec, crf=crf, preset=preset, gop=gop, audio=False,
+        id=stream, source="", destinations=destinations, codec=codec, crf=crf, preset=preset, gop=gop, audio=False,
         segment_time=segment_time, keep_segments=keep, overwrite=overwrite,
+        on_loss="slate" if on_loss == "slate" else "freeze",
     )  # fmt: skip
+    shown = ", ".join(redact(destination) for destination in destinations)
+    if any(redact(destination) != destination for destination in destinations):
+        hide_arguments(sys.argv[1:])
     door = _client_door(connect, key, server_key, insecure_plain_tcp, largest)
     stopped = _asked_to_stop()
     with _Interruptible(), StreamReceiver(door, stream, patience=patience, stop=stopped, say=_say(quiet)) as link:
-        result = encode(destination, link, options, source, live)
-    _tell(result, json, quiet, f"{destination}: {result.frames} frames")
+        result = encode(destinations[0], link, options, source, live)
+    _tell(result, json, quiet, f"{shown}: {result.frames} frames")
 
 
 @stage.command("derain")

@@ -35,7 +35,8 @@ class LiveDecoded(Decoded, kw_only=True):
 
 
 def decode_live(order: LiveOrder, link: StreamSender, stop: Callable[[], bool]) -> LiveDecoded:
-    """Send frames until `stop` says so or the source ends; returns when the encode stage has closed what it writes.
+    """Send frames until `stop` says so or the source ends (or is lost, where the order's `on_loss` is "stop"); returns
+    when the encode stage has closed what it writes.
 
     All frames have the size of the first, as players and recordings want one.
 
@@ -54,7 +55,7 @@ def decode_live(order: LiveOrder, link: StreamSender, stop: Callable[[], bool]) 
         while not stop():
             read = read or reader.box.take(_SLICE)
             if read is None:
-                if reader.ended.is_set():
+                if reader.ended.is_set() or (order.on_loss == "stop" and info is not None and reader.lost):
                     break
                 if info is not None:
                     link.room(0, 0.0)  # hears what comes meanwhile

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from pipeline.errors import UsageError
+from pipeline.frame import StreamInfo
 from pipeline.hosts.receiver import FAREWELL, StreamReceiver
 from pipeline.live_status import LiveOrder
 from pipeline.sinks import open_sink
@@ -22,6 +24,15 @@ class Encoded(msgspec.Struct, kw_only=True):
     warnings: list[str] = []
 
 
+class LiveEncoded(Encoded, kw_only=True):
+    """The same of a live source."""
+
+    live: bool = True
+    filled: int  # frames of ours, shown while none came
+    sink_dropped: dict[str, int]  # frames that a destination did not get, by its address without credentials
+    restarts: int  # of the processes that write
+
+
 def encode(
     destination: str,
     link: StreamReceiver,
@@ -36,35 +47,55 @@ def encode(
         link: The stream.
         options: How to encode.
         source: The file the frames come from, where this host can read it: sound, subtitles and the like are copied.
-        live: How to write a stream whose source is live.
+        live: How to write a stream whose source is live, and where to.
 
     Raises:
+        UsageError: Several destinations, or one that can't be meant.
         DerainError: The destination cannot be written, or another stage has failed.
     """
-    resets: dict[str, int] = {}
     info = link.join()
     if info.live:
-        from pipeline.hosts.encode_live import write_live
-
         order = live or LiveOrder(id=link.stream, source="", destinations=[destination], codec=options.codec)
-        warnings = write_live(order, link, info, resets)
-    else:
-        with open_sink(destination, info, options, source) as sink:
-            for frame in link.frames():
-                sink.write(frame)
-                if reason := frame.header.reset:
-                    resets[reason] = resets.get(reason, 0) + 1
-        warnings = list(sink.warnings)
-    if not link.acknowledge():
-        warnings.append(
-            f"the file is whole, but no derain stage confirmed within {FAREWELL:g} s that the decode stage knows"
-        )
-    damaged = link.end.damaged if link.end else 0
+        return _encode_live(order, link, info)
+    if live and len(live.destinations) > 1:
+        raise UsageError(f"several destinations are for live sources; this one is not: {', '.join(live.destinations)}")
+    resets: dict[str, int] = {}
+    with open_sink(destination, info, options, source) as sink:
+        for frame in link.frames():
+            sink.write(frame)
+            if reason := frame.header.reset:
+                resets[reason] = resets.get(reason, 0) + 1
+    warnings = list(sink.warnings)
+    warnings += _acknowledged(link)
     return Encoded(
         stream=link.stream,
         frames=link.count,
-        damaged=damaged,
+        damaged=link.end.damaged if link.end else 0,
         reconnects=link.reconnects,
         resets=resets,
         warnings=warnings,
     )
+
+
+def _encode_live(order: LiveOrder, link: StreamReceiver, info: StreamInfo) -> LiveEncoded:
+    from pipeline.hosts.encode_live import write_live
+
+    written = write_live(order, link, info)
+    return LiveEncoded(
+        stream=link.stream,
+        frames=link.count,
+        damaged=link.end.damaged if link.end else 0,
+        reconnects=link.reconnects,
+        resets=written.resets,
+        warnings=[*written.warnings, *_acknowledged(link)],
+        filled=written.filled,
+        sink_dropped=written.sink_dropped,
+        restarts=written.restarts,
+    )
+
+
+def _acknowledged(link: StreamReceiver) -> list[str]:
+    """Tell the others that all is written; a warning where nobody has heard it."""
+    if link.acknowledge():
+        return []
+    return [f"the file is whole, but no derain stage confirmed within {FAREWELL:g} s that the decode stage knows"]

@@ -1,76 +1,85 @@
-"""The encode stage by itself, of a live stream: what can be watched while it is written, and goes on over restarts."""
+"""The encode stage by itself, of a live stream: what can be watched while it is written, and goes on over losses."""
 
 from __future__ import annotations
 
 import os
 import time
-from fractions import Fraction
+from contextlib import suppress
 
 import msgspec
 
-from pipeline.frame import Frame, StreamInfo
+from pipeline.frame import StreamInfo
+from pipeline.hosts.outputs import Outputs
 from pipeline.hosts.receiver import StreamReceiver
-from pipeline.live.clock import LEAST_STEP
-from pipeline.live.encoder import LiveEncoder, Made, even_size
-from pipeline.live.messages import TICKS, LiveStageOrder
+from pipeline.live.encoder import live_settings
+from pipeline.live.messages import LiveStageOrder
 from pipeline.live.notes import Notes
-from pipeline.live.output import Output
+from pipeline.live.screen import Screen
 from pipeline.live_status import LiveOrder
+from pipeline.private_folder import private_folder
+from pipeline.sinks.live import live_destination
+
+_LOOK_EVERY = 0.05
+_START = 10.0
+"""Seconds that the processes which write may take to start before frames are taken all the same."""
 
 
-class LiveWriter:
-    """One destination of a live stream (docs/live.md) in this process: where it hangs, the stream waits, and the
-    decode stage leaves frames out.
+class LiveWritten(msgspec.Struct, kw_only=True):
+    """How it went."""
 
-    Args:
-        order: Destination, codec and the like.
-        info: The stream at its start.
+    filled: int  # frames of ours, shown while none came
+    sink_dropped: dict[str, int]  # frames that a destination did not get, by its address without credentials
+    restarts: int  # of the processes that write
+    resets: dict[str, int]
+    warnings: list[str]
+
+
+def write_live(order: LiveOrder, link: StreamReceiver, info: StreamInfo) -> LiveWritten:
+    """Write the link's frames until they end; whatever ends them, what was written is closed.
+
+    A frame counts as written when it is encoded: destinations are processes of their own, for which nobody waits. While
+    none comes the last one is shown again (`pipeline.live.screen`).
+
+    Raises:
+        UsageError: A destination can't be meant, or codec and quality don't fit.
+        DerainError: A destination can't be written, or another stage has failed.
     """
+    encoder = live_settings(order, info).codec
+    for destination in order.destinations:
+        live_destination(destination, overwrite=order.overwrite, encoder=encoder, sound=False)
+    resets: dict[str, int] = {}
+    stdout = os.dup(1) if "-" in order.destinations else -1
+    info = msgspec.structs.replace(info, sound=False)
+    with private_folder() as folder:
+        told = LiveStageOrder(order=order, parent=os.getpid(), folder=folder, epoch=time.monotonic(), stdout=stdout)
+        notes = Notes(told)
+        screen, outputs = Screen(notes), Outputs(told)
 
-    def __init__(self, order: LiveOrder, info: StreamInfo) -> None:
-        info = even_size(msgspec.structs.replace(info, sound=False))
-        self._encoder = LiveEncoder(info, order)
-        self._interval = round(TICKS / Fraction(*(info.average_rate or (25, 1))))
-        told = LiveStageOrder(order=order, parent=os.getpid(), folder="", epoch=time.monotonic(), stdout=1)
-        self._notes = Notes(told)
-        self._output = Output(self._notes)
-        self._pts, self._shift = -1, 0
+        def idle() -> None:
+            outputs.look()
+            screen.fill()
 
-    @property
-    def warnings(self) -> list[str]:
-        missed = self._notes.counters.get("dropped", 0)
-        why = self._notes.texts.get("error", "")
-        left_out = [f"{missed} frames were left out: {why}"] if missed and why else []
-        return [*self._encoder.warnings, *self._notes.warnings, *left_out]
-
-    def write(self, frame: Frame, info: StreamInfo) -> None:
-        """Encode a frame; one of a decode stage that was started again, whose clock begins anew, follows the others."""
-        pts = frame.header.pts + self._shift
-        earliest = self._pts + LEAST_STEP if self._pts >= 0 else 0
-        if pts < earliest:
-            self._shift += earliest - pts
-            pts = earliest
-        self._pts = pts
-        header = msgspec.structs.replace(frame.header, pts=pts, duration=self._interval)
-        self._put(self._encoder.picture(Frame(header, frame.pixels), info))
-
-    def close(self) -> None:
-        self._put(self._encoder.flush())
-        self._output.close()
-
-    def _put(self, made: list[Made]) -> None:
-        for coded, data, codecs in made:
-            self._output.take(coded, data, codecs)
-
-
-def write_live(order: LiveOrder, link: StreamReceiver, info: StreamInfo, resets: dict[str, int]) -> list[str]:
-    """Write the link's frames until they end; whatever ends them, what was written is closed. Returns warnings."""
-    writer = LiveWriter(order, info)
-    try:
-        for frame in link.frames():
-            writer.write(frame, info)
-            if reason := frame.header.reset:
-                resets[reason] = resets.get(reason, 0) + 1
-    finally:
-        writer.close()
-    return writer.warnings
+        try:
+            deadline = time.monotonic() + _START
+            while not screen.seen() and time.monotonic() < deadline:
+                outputs.look()
+                time.sleep(_LOOK_EVERY)
+            for frame in link.frames(_LOOK_EVERY, idle):
+                screen.show(info, frame)
+                outputs.look()
+                if reason := frame.header.reset:
+                    resets[reason] = resets.get(reason, 0) + 1
+        finally:
+            screen.close()
+            outputs.close()
+            if stdout >= 0:
+                with suppress(OSError):
+                    os.close(stdout)
+    at_fan = [notes.counters.get(f"sink_dropped_{number}", 0) for number in range(len(order.destinations))]
+    return LiveWritten(
+        filled=notes.counters.get("filled", 0),
+        sink_dropped=outputs.dropped(at_fan),
+        restarts=outputs.restarts,
+        resets=resets,
+        warnings=[*notes.warnings, *outputs.warnings()],
+    )

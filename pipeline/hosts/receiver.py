@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -50,11 +50,18 @@ class StreamReceiver(HostClient):
                     raise self._confused(f"a {type(message).__name__} instead of a hello")
         return self._info
 
-    def frames(self) -> Iterator[Frame]:
-        """The frames in order. Asking for the next says that the one before is written."""
+    def frames(self, every: float | None = None, idle: Callable[[], None] = lambda: None) -> Iterator[Frame]:
+        """The frames in order. Asking for the next says that the one before is written.
+
+        Args:
+            every: Seconds.
+            idle: Called whenever none has come for so long.
+        """
         while True:
-            match self._receive(None):
-                case None | (Probe(), None):
+            match self._receive(every):
+                case None:
+                    idle()
+                case Probe(), None:
                     pass
                 case Hello() as hello, None:
                     self._greeted(hello)

@@ -12,6 +12,10 @@ from pipeline.frame import Frame, StreamInfo
 from pipeline.hosts.client import HostClient
 from pipeline.wire import PROTOCOL, End, EndAck, FrameMsg, Join, Message, Probe, Resume, Written, pack
 
+LIVE_IN_FLIGHT = 3
+"""Frames of a live source on their way at most: one in the network, one behind it and one before it. More would only
+grow old."""
+
 
 class Rewind(Exception):
     """The source must be decoded again from its beginning: what is wanted now is no longer kept.
@@ -155,6 +159,7 @@ class StreamSender(HostClient):
         begun = self._epoch > 0
         self._epoch, self._window, self._window_bytes = resume.epoch, resume.frames, resume.bytes
         if self.live:
+            self._window = min(self._window, LIVE_IN_FLIGHT)
             self.lost += max(0, self.frames - resume.next) if begun else 0
             self.frames, self._written = resume.next, resume.written
             self._kept.clear()

@@ -6,7 +6,7 @@ import zmq
 
 from pipeline.live.encoder import Made
 from pipeline.live.messages import Close, pack
-from pipeline.live.stage import LiveStage
+from pipeline.live.notes import Notes
 
 WAITING = 256
 """Packets that may wait for an output: about five seconds of pictures and sound."""
@@ -20,7 +20,7 @@ class Fan:
     keyframe, as what comes before that could not be decoded without the missing packets.
     """
 
-    def __init__(self, stage: LiveStage) -> None:
+    def __init__(self, stage: Notes) -> None:
         self._stage = stage
         self._sockets: list[zmq.Socket[bytes]] = []
         self._behind: list[bool] = []
@@ -31,6 +31,10 @@ class Fan:
             socket.bind(stage.told.address(f"out{number}"))
             self._sockets.append(socket)
             self._behind.append(True)
+
+    def there(self) -> bool:
+        """Whether every output is connected; what is sent before that it misses, up to the next keyframe."""
+        return all(socket.poll(0, zmq.POLLOUT) for socket in self._sockets)
 
     def send(self, made: list[Made]) -> None:
         for coded, data, codecs in made:

@@ -2,80 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from shutil import rmtree, which
+from shutil import which
 
-import av
 import pytest
 
 from tests.clips import make_clip
-from tests.conftest import ROOT, Derain
-from tests.live_camera import Camera
+from tests.conftest import Derain
+from tests.host_processes import WAIT, Stages, host_address, pictures, stages_in
 
-WAIT = 90.0
 FRAMES = 40
-
-
-class Stages:
-    """Processes of `derain`, each ended at the end whatever happens."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.running: list[subprocess.Popen[str]] = []
-
-    def start(self, *args: str | Path, inside: str = "") -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "pipeline", *map(str, args)]
-        if inside:
-            command = ["ip", "netns", "exec", inside, *command]
-        log = open(self.folder / f"log-{len(self.running)}", "w")  # noqa: SIM115
-        env = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-        process = subprocess.Popen(
-            command, cwd=self.folder, env=env, text=True, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL
-        )
-        log.close()
-        self.running.append(process)
-        return process
-
-    def said(self, process: subprocess.Popen[str]) -> str:
-        return (self.folder / f"log-{self.running.index(process)}").read_text()
-
-    def hear(self, process: subprocess.Popen[str], text: str, times: int = 1) -> str:
-        deadline = time.monotonic() + WAIT
-        while (said := self.said(process)).count(text) < times:
-            assert time.monotonic() < deadline and process.poll() is None, f"never said {text!r}: {said}"
-            time.sleep(0.05)
-        return said
-
-    def result(self, process: subprocess.Popen[str]) -> dict[str, object]:
-        out, _ = process.communicate(timeout=WAIT)
-        assert process.returncode == 0, self.said(process)
-        found: dict[str, object] = json.loads(out.splitlines()[-1])
-        return found
 
 
 @pytest.fixture
 def stages(tmp_path: Path) -> Iterator[Stages]:
-    made = Stages(tmp_path)
-    yield made
-    for process in made.running:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    with stages_in(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    folder = tempfile.mkdtemp()
-    yield f"ipc://{folder}/derain"
-    rmtree(folder)
+    with host_address() as url:
+        yield url
 
 
 @pytest.fixture
@@ -83,12 +36,6 @@ def clip(tmp_path: Path) -> Path:
     path = tmp_path / "clip.mkv"
     make_clip(path, frames=FRAMES, width=96, height=64)
     return path
-
-
-def pictures(path: Path) -> list[tuple[int | None, bytes]]:
-    """pts and samples of every frame."""
-    with av.open(str(path)) as container:
-        return [(f.pts, f.to_ndarray(format="yuv420p").tobytes()) for f in container.decode(video=0)]
 
 
 def url_of(said: str) -> str:
@@ -243,46 +190,3 @@ def test_three_hosts_with_a_wire_pulled_and_put_back(
     assert (sent["frames"], written["frames"]) == (1500, 1500)
     assert sent["reconnects"] == 1
     assert pictures(tmp_path / "out.mkv") == pictures(tmp_path / "long.mkv")
-
-
-@pytest.mark.parametrize("victim", ["none", "decode", "derain", "encode"])
-def test_a_camera_over_hosts_goes_on_whoever_is_restarted(
-    tmp_path: Path, stages: Stages, address: str, victim: str
-) -> None:
-    """A live source can't be decoded again: an encode stage that was restarted wanted frame 0 of it."""
-    with Camera() as camera:
-        commands: dict[str, tuple[str, ...]] = {
-            "derain": ("stage", "derain", "--listen", address, "--model", "identity", "--json"),
-            "decode": ("stage", "decode", camera.url, "--connect", address, "--json", "--wait"),
-            "encode": (
-                *("stage", "encode", "cam-%H%M%S.mkv", "--connect", address, "--json"),
-                *("--preset", "ultrafast", "--gop", "0.4"),
-            ),
-        }
-        running = {name: stages.start(*command) for name, command in commands.items()}
-
-        def written() -> int:
-            return sum(path.stat().st_size for path in tmp_path.glob("cam-*.mkv"))
-
-        def goes_on() -> None:
-            before, deadline = written(), time.monotonic() + WAIT
-            while written() < before + 20_000:
-                assert time.monotonic() < deadline, [stages.said(process) for process in running.values()]
-                time.sleep(0.05)
-
-        goes_on()
-        if victim != "none":
-            os.kill(running[victim].pid, signal.SIGKILL)
-            running[victim].wait()
-            time.sleep(1.0)  # or the names of both files would tell the same second
-            running[victim] = stages.start(*commands[victim])
-            goes_on()
-        running["decode"].send_signal(signal.SIGINT)
-        sent, encoded = stages.result(running["decode"]), stages.result(running["encode"])
-    assert sent["read"] == sent["frames"] + sent["dropped"] + sent["lost"]
-    assert victim != "none" or sent["frames"] == encoded["frames"]
-    files = sorted(tmp_path.glob("cam-*.mkv"))
-    assert len(files) == (2 if victim == "encode" else 1)
-    for path in files:
-        times = [pts for pts, _ in pictures(path)]
-        assert times and times == sorted(set(times))
