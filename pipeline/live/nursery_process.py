@@ -114,7 +114,8 @@ def _begin(birth: Birth, middle: int, word: int) -> int:
 def _import_what_all_need() -> None:
     """OpenBLAS, which numpy brings, would start a thread a core."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    for name in ("numpy", "av", "cv2", "pipeline.live.__main__", *(f"pipeline.live.{stage}" for stage in _STAGES)):
+    stages = (f"pipeline.live.{stage}" for stage in _STAGES)
+    for name in ("numpy", "av", "cv2", "pipeline.live.__main__", "pipeline.scene_cut", *stages):
         import_module(name)
 
 
@@ -124,13 +125,17 @@ def _load(model: str) -> None:
     with suppress(Exception):
         import torch
 
+        import esdnet.derainer
         import esdnet.firing_probe
         import esdnet.models
+        from esdnet.runtimes import RUNTIMES
 
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         esdnet.models.load(model)
         torch.set_num_threads(threads)
+        for module, _ in RUNTIMES.values():  # they import nothing that may be missing, nor start a thread
+            import_module(module)
     _import_if_forkable("esdnet.runtimes.openvino", "import_openvino")
 
 

@@ -163,3 +163,22 @@ def test_the_nursery_can_fork_whatever_it_has_loaded(tmp_path: Path, model: str)
             executable = Path(f"/proc/{run.stage(stage)}/cmdline").read_bytes().split(b"\0")
             assert b"-P" not in executable, "it was started in an interpreter of its own"
         run.stop()
+
+
+def test_who_is_born_imports_nothing_that_runs_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PySceneDetect runs ffmpeg when it is imported: each derain stage that was born did so, a tenth of a second of
+    processor that the other streams of the machine lost frames for. The nursery has imported it once for all."""
+    runs = tmp_path / "runs"
+    fake = tmp_path / "ffmpeg"
+    fake.write_text(f"#!/bin/sh\necho >> {runs}\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with Camera() as camera, LiveRun(tmp_path, camera.url, model="stream-nano", runtime="eager", threads=1) as run:
+        run.running()
+        before = runs.read_text().count("\n")
+        run.kill("derain")
+        run.wait(lambda status: status.restarts.get("derain") == 1)
+        run.more()
+        run.stop()
+    assert before == 1
+    assert runs.read_text().count("\n") == before
