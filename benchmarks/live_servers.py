@@ -30,7 +30,7 @@ START = 60.0
 """Seconds that everything may take to begin, the warm-up included."""
 
 
-def watch(run: LiveRun, seconds: float) -> dict[str, float | int | bool]:
+def watch(run: LiveRun, seconds: float) -> dict[str, float | int | bool | str]:
     """Ages and losses over a stretch of time."""
     before, ages, busy = run.status, list[float](), list[float]()
     until = time.monotonic() + seconds
@@ -46,6 +46,7 @@ def watch(run: LiveRun, seconds: float) -> dict[str, float | int | bool]:
     interval = 1000 * seconds / read
     derain, p99 = float(np.median(busy)), float(np.percentile(ages, 99))
     return {
+        "runtime": run.status.runtime,
         "frames_read": read,
         "frames_written": run.status.frames_written - before.frames_written,
         "dropped_overload": run.status.dropped.get("overload", 0) - before.dropped.get("overload", 0),
