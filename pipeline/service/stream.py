@@ -21,10 +21,9 @@ from pipeline.service.order import make_order
 from pipeline.service.pacing import Pacing
 from pipeline.service.past import Past
 from pipeline.service.process import StreamProcess, cause_of_death
+from pipeline.service.state import State
 from pipeline.service.tracing import Tracer
 
-SILENT_AFTER = 2.0
-"""Seconds without a status (one comes every 0.5) after which a stream is shown as dead."""
 _LEASE_RETRY = 2.0
 _log = logging.getLogger("derain.serve")
 
@@ -65,28 +64,20 @@ class Stream:
         self._pacing = Pacing(restart.first_delay, restart.longest_delay, restart.limit, restart.window)
         self._address, self._context = address, context
         self._births, self._lease, self._room, self._tracer = births, lease, room, tracer or Tracer()
-        self._state, self._message, self._since = "stopped", "", time.time()
+        self._state = State(self.past)
         self._next_start = self._died = 0.0
         self._launches = 0
-        self._status: LiveStatus | None = None
-        self._heard = 0.0
         self._process: StreamProcess | None = None
         self._task: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._why_killed = ""
-        self._shown = "stopped"
 
     # ---- what others see
 
     @property
     def state(self) -> str:
-        """What is shown: a word of `metrics.STATES`. lost: the source; silent: the process; waiting: for the lease."""
-        if self._state != "live":
-            return self._state
-        if time.monotonic() - self._heard > SILENT_AFTER:
-            return "silent"
-        assert self._status is not None
-        return self._status.state if self._status.state in ("starting", "running", "lost") else "stopping"
+        """What is shown: a word of `metrics.STATES`."""
+        return self._state.shown
 
     @property
     def wanted(self) -> bool:
@@ -96,7 +87,7 @@ class Stream:
     @property
     def occupies(self) -> bool:
         """Whether it takes one of this worker's places."""
-        return self._state not in ("stopped", "failed", "waiting")
+        return self._state.known not in ("stopped", "failed", "waiting")
 
     @property
     def preview_address(self) -> str | None:
@@ -106,7 +97,7 @@ class Stream:
     @property
     def status(self) -> LiveStatus | None:
         """What the present process said last."""
-        return self._status
+        return self._state.status
 
     @property
     def pid(self) -> int | None:
@@ -115,32 +106,27 @@ class Stream:
     @property
     def begun(self) -> bool:
         """Whether its process has spoken, or there is none."""
-        return self._state != "starting"
+        return self._state.known != "starting"
 
     @property
     def since(self) -> float:
         """When it came into its state, in seconds since 1970."""
-        self._note_state()
-        return self._since
+        return self._state.since
 
     @property
     def message(self) -> str:
         """Why it is in its state, without credentials."""
-        if self.state == "silent":
-            return f"The process has said nothing for {time.monotonic() - self._heard:.0f} s."
-        if self._state == "live":
-            return redact(self._status.error or "") if self._status else ""
-        return redact(self._message)
+        return self._state.message
 
     @property
     def next_start(self) -> float | None:
         """Seconds until it is started again; None where it is not waiting for that."""
-        return max(0.0, self._next_start - time.monotonic()) if self._state == "restarting" else None
+        return max(0.0, self._next_start - time.monotonic()) if self._state.known == "restarting" else None
 
     @property
     def holder(self) -> Holder | None:
         """Who has its lease, where another does."""
-        return self._lease.holder() if self._lease and self._state == "waiting" else None
+        return self._lease.holder() if self._lease and self._state.known == "waiting" else None
 
     # ---- what others do
 
@@ -151,7 +137,7 @@ class Stream:
         self._pacing.forget()
         before = self._task
         self._stop = asyncio.Event()
-        self._set("starting")
+        self._state.set("starting")
         self._task = asyncio.create_task(self._keep_alive(before))
 
     async def stop(self) -> None:
@@ -159,8 +145,8 @@ class Stream:
         if self._task is None:
             return
         self._stop.set()
-        if self._state not in ("stopped", "failed"):
-            self._set("stopping")
+        if self._state.known not in ("stopped", "failed"):
+            self._state.set("stopping")
         await asyncio.shield(self._task)
 
     def kill(self) -> None:
@@ -178,21 +164,14 @@ class Stream:
 
     def check(self) -> None:
         """To be called several times a second: kills a process that hangs, notes what changed."""
-        self._note_state()
-        silence = time.monotonic() - self._heard
+        self._state.note()
+        silence = self._state.silence
         if self._process is None or self._stop.is_set():
             return
-        if self._state == "live" and silence > self._restart.hang_timeout:
+        if self._state.known == "live" and silence > self._restart.hang_timeout:
             self._end_hung(f"it had said nothing for {silence:.0f} s and was killed")
-        elif self._state == "starting" and silence > self._restart.start_timeout:
+        elif self._state.known == "starting" and silence > self._restart.start_timeout:
             self._end_hung(f"it had not begun after {silence:.0f} s and was killed")
-
-    def _note_state(self) -> None:
-        state = self.state
-        if state != self._shown:
-            self._shown, self._since = state, time.time()
-            if state == "silent":
-                self.past.note("dead", "the process gives no sign of life")
 
     def _end_hung(self, why: str) -> None:
         if not self._why_killed:
@@ -202,11 +181,8 @@ class Stream:
 
     # ---- its life
 
-    def _set(self, state: str, message: str = "") -> None:
-        self._state, self._message = state, message
-
     def _fail(self, text: str) -> None:
-        self._set("failed", text)
+        self._state.set("failed", text)
         self.past.note("failed", text)
         _log.error("%s failed: %s", self.config.id, redact(text))
 
@@ -225,11 +201,11 @@ class Stream:
             self._fail(f"internal error: {type(error).__name__}: {error}")
         finally:
             if self._stop.is_set():
-                self._set("stopped")
+                self._state.set("stopped")
                 self.past.note("stopped", "on request")
             if self._lease:
                 self._lease.drop()
-            self._status = None
+            self._state.status = None
             self._stop.set()
 
     async def _take_lease(self) -> bool:
@@ -237,24 +213,23 @@ class Stream:
         if self._lease is None or self._lease.descriptor is not None:
             return not self._stop.is_set()
         while not self._stop.is_set():
-            self._set("waiting", "This worker has as many streams as it may.")
+            self._state.set("waiting", "This worker has as many streams as it may.")
             try:
                 if self._room():
                     if self._lease.take():
                         return True
                     holder = self._lease.holder()
-                    self._message = f"{holder.host} has it." if holder else "Another worker has it."
+                    self._state.set("waiting", f"{holder.host} has it." if holder else "Another worker has it.")
             except DerainError as error:  # a shared folder may be away for a while
-                self._message = str(error)
+                self._state.set("waiting", str(error))
             await self._pause(_LEASE_RETRY)
         return False
 
     async def _live(self) -> tuple[int, str]:
         """One process, from its start to its end: its exit code and why it ended."""
         self._launches += 1
-        self._status, self._why_killed = None, ""
-        self._heard = time.monotonic()
-        self._set("starting")
+        self._why_killed = ""
+        self._state.launched()
         address = f"{self._address}-{self._launches}"
         order = make_order(self.config, status=address, preview=f"{address}p" if self.config.preview else "")
         lease = self._lease.descriptor if self._lease else None
@@ -270,10 +245,10 @@ class Stream:
                 self._died = time.monotonic()
                 if code not in (0, 2) and not self._stop.is_set():
                     self._next_start = self._died
-                    self._set("restarting", "The process has ended.")
+                    self._state.set("restarting", "The process has ended.")
                 await process.clear()
                 await inbox.close()
-                cause = self._why_killed or cause_of_death(code, self._status, process.last_line())
+                cause = self._why_killed or cause_of_death(code, self._state.status, process.last_line())
             except OSError as error:  # no memory or no descriptors left for it: that may pass
                 self._died = time.monotonic()
                 code, cause = 1, f"the process can't be started ({error.strerror})"
@@ -288,7 +263,7 @@ class Stream:
     async def _bury(self, code: int, cause: str) -> bool:
         """A process has ended by itself: wait and say True to start another, False to leave it."""
         if code == 0:
-            self._set("stopped", cause or "The source ended.")
+            self._state.set("stopped", cause or "The source ended.")
             self.past.note("ended", cause or "the source ended")
             return False
         if code == 2:  # what was asked for can't be meant; asking again changes nothing
@@ -302,7 +277,7 @@ class Stream:
         _log.warning("%s died: %s; starting again in %.1f s", self.config.id, redact(cause), delay)
         self.restarts += 1
         self._next_start = self._died + delay  # what clearing away took is part of the pause
-        self._set("restarting", f"{cause[:1].upper()}{cause[1:].rstrip('.')}.")
+        self._state.set("restarting", f"{cause[:1].upper()}{cause[1:].rstrip('.')}.")
         await self._pause(max(0.0, self._next_start - time.monotonic()))
         return not self._stop.is_set()
 
@@ -311,9 +286,7 @@ class Stream:
             await asyncio.wait_for(self._stop.wait(), seconds)
 
     def _take(self, status: LiveStatus) -> None:
-        self._status, self._heard = status, time.monotonic()
-        if self._state == "starting":
-            self._set("live")
+        self._state.take(status)
         self.past.take(status)
 
     def _print(self, line: str) -> None:
