@@ -61,7 +61,7 @@ def write_live(order: LiveOrder, link: StreamReceiver, info: StreamInfo) -> Live
 
         try:
             deadline = time.monotonic() + _START
-            while not screen.seen() and time.monotonic() < deadline:
+            while not screen.has_outputs() and time.monotonic() < deadline:
                 outputs.look()
                 time.sleep(_LOOK_EVERY)
             for frame in link.frames(_LOOK_EVERY, idle):

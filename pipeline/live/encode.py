@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 
 from pipeline.frame import Frame, StreamInfo
 from pipeline.link import Stopped
@@ -14,6 +15,9 @@ from pipeline.live.stage import LiveStage
 
 _SLICE = 0.05
 _IN_FLIGHT = 2
+_OUTPUTS_START = (2.0, 0.5)
+"""Seconds that outputs may take to be there before frames are taken all the same: at the start of the stream, where
+they start with us; and of one who replaces another, where they have long been there."""
 
 
 class _Inbox(threading.Thread):
@@ -55,6 +59,7 @@ def run(stage: LiveStage) -> None:
         DerainError: The encoder can't be opened.
     """
     screen = Screen(stage)
+    _wait_for_outputs(stage, screen)
     inbox = _Inbox(stage)
     inbox.start()
     while not stage.stopped():
@@ -73,3 +78,10 @@ def run(stage: LiveStage) -> None:
     screen.close()
     inbox.closed.set()
     inbox.join(2.0)
+
+
+def _wait_for_outputs(stage: LiveStage, screen: Screen) -> None:
+    """An output that comes after the first frame misses all up to the next keyframe."""
+    deadline = time.monotonic() + _OUTPUTS_START[stage.told.number > 0]
+    while not screen.has_outputs() and not stage.stopped() and time.monotonic() < deadline:
+        time.sleep(0.01)

@@ -54,7 +54,7 @@ class Screen:
         self._sound.setsockopt(zmq.LINGER, 0)
         self._sound.bind(stage.told.address("sound"))
 
-    def seen(self) -> bool:
+    def has_outputs(self) -> bool:
         """Whether every output is there."""
         return self._fan.there()
 

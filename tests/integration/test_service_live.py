@@ -19,6 +19,8 @@ SOURCE = "lavfi:testsrc2=size=128x96:rate=10"
 
 
 def test_real_streams_are_shown_replaced_and_closed(tmp_path: Path) -> None:
+    """A recording that was cut off after half a second was not there at all: its output had started after the first
+    frame, and waited for the next keyframe."""
     recording = {"model": "identity", "audio": False, "source": SOURCE}
     streams = [
         {"id": "a", "destinations": [str(tmp_path / "a-%Y%m%d-%H%M%S.mkv")], **recording},
