@@ -22,11 +22,12 @@ class _Measured:
     base: int
     fixed: float
     per_state: float
+    tiled: float = 0.0  # by which share a step takes more in tiles: frame after frame the heap has more holes
 
 
-# Most beyond the base, with 55 (stream-nano) and 168 bytes of state a pixel: 369 and 864 bytes a pixel on eager; on
-# openvino 1,198 and 3,262, while it compiles a graph for the first time (one from the disk takes a third of that)
-_EAGER = _Measured(350 * _MIB, 160, 4.8)  # the network alone 318 MB; cv2 and av beside it 354
+# Most beyond the base, with 59 (stream-nano) and 172 bytes of state a pixel: 466 and 936 bytes a pixel on eager; on
+# openvino 1,228 and 3,330, while it compiles a graph for the first time (one from the disk takes a third of that)
+_EAGER = _Measured(350 * _MIB, 160, 4.8, 0.3)  # the network alone 252 MB; cv2 and av beside it 296
 _OPENVINO = _Measured(460 * _MIB, 190, 18.3)
 _RUNTIMES = {"eager": _EAGER, "openvino": _OPENVINO, "openvino_bf16": _OPENVINO}
 _MARGIN = 1.05
@@ -41,13 +42,14 @@ class Memory:
     base: int  # interpreter, libraries, weights
     step: float  # a pixel of what is derained at once
     state: float  # a pixel of all that is remembered
+    tiled: float = 0.0  # by which share a step takes more in tiles
 
     def of(self, pixels: int, tile: int = 0, networks: int = 1) -> int:
         """For frames of so many pixels, in tiles of so many (0: whole), by so many networks in turn (two for fields).
 
         `pixels` counts the tiles' overlaps too. An estimate, on the safe side by about 5 % where it was measured.
         """
-        step = _MARGIN * self.step * (tile or pixels)
+        step = (_MARGIN + (self.tiled if tile else 0)) * self.step * (tile or pixels)
         return round(self.base + (step + self.state * pixels) * networks + (_PUT_TOGETHER * pixels if tile else 0))
 
 
@@ -61,4 +63,4 @@ def memory_of(model: str, runtime: str) -> Memory:
         return Memory(known.base, _PICTURE_PER_CHANNEL * width, 0.0)
     side = 64  # of the packed picture, which is half of the frame's
     state = sum(tensor.numel() for tensor in network.initial_state(1, side, side).tensors()) * 4 / (2 * side) ** 2
-    return Memory(known.base, known.fixed + (known.per_state - 1) * state, state)
+    return Memory(known.base, known.fixed + (known.per_state - 1) * state, state, known.tiled)
