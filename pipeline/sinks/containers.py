@@ -40,8 +40,9 @@ HOLDS_NEGATIVE_TIME = ("mp4", "mov", "matroska", "webm")
 _STORES_PIXEL_SHAPE = ("mp4", "mov")
 """Containers whose muxer takes the sample aspect ratio from where PyAV can put it."""
 
-_CODES_PIXEL_SHAPE = ("libx264", "libx265", "ffv1", "prores_ks")
-"""Encoders that write the sample aspect ratio into the bitstream, so that any container will do."""
+_CODES_PIXEL_SHAPE = ("libx264", "libx265", "prores_ks")
+"""Encoders that write the sample aspect ratio into the bitstream, so that any container will do. FFV1 would too, but
+takes it from the frames, where PyAV cannot put it."""
 
 HAS_CHAPTERS = ("mp4", "mov", "matroska", "webm", "nut")
 

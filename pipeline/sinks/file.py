@@ -119,9 +119,13 @@ class FileSink(Sink):
 
     def _tell_shape(self) -> None:
         across, down = self._info.sample_aspect_ratio or (1, 1)
+        codec, matroska = self._settings.codec, self._muxer in ("matroska", "webm")
+        instead = ".mp4, or libx264 or libx265"
+        if codec == "ffv1":
+            instead = "libx264 or libx265" if matroska else ".mkv"
         self.warnings.append(
-            f"pixels are {across}:{down}, which {self._muxer} does not keep with {self._settings.codec}"
-            f"{' beside a rotation' if self._muxer in ('matroska', 'webm') else ''}; use .mp4, or libx264 or libx265"
+            f"pixels are {across}:{down}, which {self._muxer} does not keep with {codec}"
+            f"{' beside a rotation' if matroska else ''}; use {instead}"
         )
 
     def _muxer_options(self) -> dict[str, str]:
