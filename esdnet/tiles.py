@@ -25,7 +25,7 @@ ALIGN = 16
 """Tiles begin and end at multiples of so many pixels: of the network's stride, so that all see the same grid."""
 OVERLAP = 128
 """Pixels that neighbours share. Measured on three clips of 640×360 in three tiles over 24 frames, against the untiled
-run of `stream-nano`: at least 56.7 dB with 128, 56.1 dB with 96, 54.6 dB with 64 (benchmarks/tile_seams.py)."""
+run of `stream-nano`: at least 54.4 dB with 128, 53.1 dB with 96, 52.2 dB with 64 (benchmarks/tile_seams.py)."""
 LEAST = 2 * OVERLAP
 """Pixels a side that a tile has at least."""
 
