@@ -11,7 +11,8 @@ from pipeline.errors import DerainError
 from pipeline.frame import Frame, FrameHeader, StreamInfo
 from pipeline.wire import PROTOCOL, Credit, End, EndAck, FrameMsg, Hello, Welcome
 
-FRAMES_IN_FLIGHT = 4
+FRAMES_IN_FLIGHT = 8
+CREDIT_EVERY = 4
 BYTES_IN_FLIGHT = 64 << 20
 """Five 4K frames of 4:2:0. A single larger frame may still travel, alone."""
 
@@ -36,14 +37,22 @@ class Receiver(Endpoint):
                 raise self._confused(f"a {type(message).__name__} instead of a hello")
 
     def frames(self, in_flight: int = FRAMES_IN_FLIGHT, bytes_in_flight: int = BYTES_IN_FLIGHT) -> Iterator[Frame]:
-        """The frames in order, each until the next is asked for: only then is its credit given back."""
+        """The frames in order, each until the next is asked for: only then may its credit be given back.
+
+        It goes back for `CREDIT_EVERY` frames together, or sooner where half of the bytes are used up, as each message
+        wakes both ends: a sender that waits for it has sent more than can be held back here.
+        """
         self._post(Welcome(PROTOCOL, in_flight, bytes_in_flight))
+        done = size = 0
         while True:
             match self._receive(None):
                 case FrameMsg(header), zmq.Frame() as part:
                     frame = self._taken(header, part)
                     yield frame
-                    self._post(Credit(1, frame.pixels.nbytes))
+                    done, size = done + 1, size + frame.pixels.nbytes
+                    if done >= min(CREDIT_EVERY, in_flight) or 2 * size >= bytes_in_flight:
+                        self._post(Credit(done, size))
+                        done = size = 0
                 case End() as end, None:
                     self._ended(end)
                     return

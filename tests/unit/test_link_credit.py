@@ -66,12 +66,36 @@ def test_credit_for_a_frame_is_given_back_only_when_the_next_is_asked_for(ipc: s
         for index in range(2):
             peer.send_multipart([pack(FrameMsg(frame(index).header)), frame(index).pixels])
         receiver.accept(WAIT)
-        frames = receiver.frames()
+        frames = receiver.frames(in_flight=1)
         next(frames)
         peer.recv()  # the welcome
         assert not peer.poll(200)
         next(frames)
         assert peer.recv() == pack(Credit(1, frame(0).pixels.nbytes))
+        peer.close()
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, [4, 4]), ({"in_flight": 3}, [3, 3, 3]),
+                                                          ({"bytes_in_flight": 3}, [2, 2, 2, 2])])  # fmt: skip
+def test_credit_goes_back_for_some_frames_together_but_never_too_late(
+    ipc: str, given: dict[str, int], expected: list[int]
+) -> None:
+    """Each message wakes both ends. What is held back is always less than what a sender that waits has sent."""
+    size = frame(0).pixels.nbytes
+    window = {name: 4 * size - 1 if name == "bytes_in_flight" else value for name, value in given.items()}
+    with zmq.Context() as context, Receiver(ipc, bind=True, stage="a", peer="b", context=context) as receiver:
+        peer = raw_peer(ipc, context)
+        peer.send(pack(Hello(1, INFO)))
+        for index in range(10):
+            peer.send_multipart([pack(FrameMsg(frame(index).header)), frame(index).pixels])
+        receiver.accept(WAIT)
+        frames = receiver.frames(**window)
+        for _ in range(10):
+            next(frames)
+        peer.recv()  # the welcome
+        for count in expected:
+            assert peer.recv() == pack(Credit(count, count * size))
+        assert not peer.poll(100)
         peer.close()
 
 
