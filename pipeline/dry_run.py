@@ -11,13 +11,19 @@ import os
 import msgspec
 
 from pipeline.errors import DerainError
+from pipeline.films import layer_job
 from pipeline.frame import StreamInfo
 from pipeline.hdr import is_hdr
 from pipeline.job import IDENTITY, Job
 from pipeline.memory import free_megabytes, plan_memory
+from pipeline.rain_layer import layer_info
+from pipeline.region import read_region
+from pipeline.segments import WorkFolder
 from pipeline.sinks.containers import check_codec, format_of
+from pipeline.sinks.destination import is_folder
 from pipeline.sinks.encoder import keeps_fields, left_out
-from pipeline.sinks.options import encoder_settings
+from pipeline.sinks.geometry import not_kept
+from pipeline.sinks.options import EncoderSettings, encoder_settings
 from pipeline.sinks.temporary import check_destination
 from pipeline.sources import open_source
 from pipeline.sources.pictures import is_picture
@@ -43,6 +49,10 @@ class DryRun(msgspec.Struct, kw_only=True):
     dropped: list[str]
     notes: list[str]
     memory: str
+    removed: str = ""
+    """Which part of the rain, and where; "" for all of it."""
+    rain_layer: str = ""
+    """Where it is written, and how; "" where nobody asked for it."""
 
     def lines(self) -> list[tuple[str, str]]:
         """For people: what, and what is told of it."""
@@ -55,6 +65,8 @@ class DryRun(msgspec.Struct, kw_only=True):
             ("source", f"{self.source}: {self.codec_in}, {width}x{height} {self.pixel_format_in}, {length}"),
             ("network", f"{self.model} on {self.runtime}, sees {self.network_sees}; {self.memory}"),
             ("destination", f"{self.destination}: {into}, {self.codec_out} {self.pixel_format_out}".rstrip()),
+            *([("rain layer", self.rain_layer)] if self.rain_layer else []),
+            *([("removed", self.removed)] if self.removed else []),
             *(("kept", one) for one in self.kept),
             *(("dropped", one) for one in self.dropped),
             *(("note", one) for one in self.notes),
@@ -95,30 +107,60 @@ def dry_run(job: Job) -> DryRun:
         dropped=[],
         notes=notes,
         memory=memory,
+        removed=_removed(job, info),
     )
-    if _makes_pictures(job.destination):
+    if restore.save_rain:
+        layer = layer_job(job)
+        about = layer_info(info)
+        into = "pictures"
+        if not _makes_pictures(layer.destination, about):
+            muxer, settings = _encoded(layer, about)
+            into = f"{muxer}, {settings.codec} {settings.pixel_format}"
+        told.rain_layer = f"{layer.destination}: {into}"
+    if _makes_pictures(job.destination, info):
         told.codec_out = os.path.splitext(job.destination)[1].lstrip(".").lower() or "png, or as the source's names end"
     else:
         _video(job, info, told)
     return told
 
 
-def _makes_pictures(destination: str) -> bool:
-    folder = destination.endswith("/") or os.path.isdir(destination) or not os.path.splitext(destination)[1]
-    return folder or is_picture(destination)
+def _removed(job: Job, info: StreamInfo) -> str:
+    """DerainError for a region that does not fit."""
+    words = []
+    if job.restore.strength != 1:
+        words.append(f"{job.restore.strength:.0%} of the rain layer")
+    if job.restore.region:
+        read_region(job.restore.region, info)
+        words.append(f"where {job.restore.region} is white")
+    return ", ".join(words)
+
+
+def _makes_pictures(destination: str, info: StreamInfo) -> bool:
+    """UsageError for a single picture that cannot hold the stream."""
+    from pipeline.sinks.pictures import check_picture
+
+    check_picture(destination, info)
+    return is_folder(destination) or is_picture(destination)
+
+
+def _encoded(job: Job, info: StreamInfo) -> tuple[str, EncoderSettings]:
+    """The container and the encoder. UsageError where they do not fit each other."""
+    settings = encoder_settings(job.encode, info.pixel_format, info.width, info.height)
+    muxer = format_of(job.destination)
+    check_codec(job.destination, settings.codec)
+    return muxer, settings
 
 
 def _video(job: Job, info: StreamInfo, told: DryRun) -> None:
     from pipeline.sinks.companions import Companions
 
-    muxer = format_of(job.destination)
-    settings = encoder_settings(job.encode, info.pixel_format, info.width, info.height)
-    check_codec(job.destination, settings.codec)
-    check_destination(job.destination, job.encode.overwrite)
+    muxer, settings = _encoded(job, info)
+    if not WorkFolder(job.destination).is_placed():
+        check_destination(job.destination, job.encode.overwrite)
     told.container_out, told.codec_out, told.pixel_format_out = muxer, settings.codec, settings.pixel_format
     if keeps_fields(info, settings):
         told.pixel_format_out += ", interlaced"
-    told.notes += left_out(info, settings)
+    told.notes += not_kept(info, muxer, settings.codec) + left_out(info, settings)
     if os.path.isfile(job.source) and not is_picture(job.source):
         companions = Companions(job.source, muxer, told.dropped)
         try:

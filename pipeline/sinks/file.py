@@ -15,6 +15,7 @@ from pipeline.sinks.clock import FrameClock
 from pipeline.sinks.companions import Companions
 from pipeline.sinks.encoder import add_video, keeps_fields, left_out
 from pipeline.sinks.feeding import Feeder
+from pipeline.sinks.geometry import not_kept, shape_is_put
 from pipeline.sinks.options import EncodeOptions, encoder_settings
 from pipeline.sinks.sink import Sink
 from pipeline.sinks.temporary import check_destination, put_in_place, remove, temporary_beside, writing
@@ -94,39 +95,17 @@ class FileSink(Sink):
                 self._companions.add_after_video(self._output, self._stream)
             self._output.start_encoding()
             self._clock.container_base = _fraction(self._stream)
-        if info.display_matrix and self._muxer not in containers.ROTATES:
-            self.warnings.append(f"{self._muxer} cannot hold the rotation of {info.rotation} degrees; it is left out")
-        if self._loses_shape and not self._keeps_place:
-            self._tell_shape()
+        self.warnings += not_kept(info, self._muxer, self._settings.codec)
         self.warnings += left_out(self._source_info, self._settings)
 
     @property
-    def _loses_shape(self) -> bool:
-        """Whether the pixels' shape is not kept by itself."""
-        plain = (self._info.sample_aspect_ratio or (1, 1)) in ((1, 1), (0, 1))
-        return not plain and not containers.holds_pixel_shape(self._muxer, self._settings.codec)
-
-    @property
     def _keeps_place(self) -> bool:
-        """Whether it can be put into the finished file. A rotation takes the same place."""
-        turned = self._info.display_matrix or self._info.rotation
-        return self._loses_shape and self._muxer in ("matroska", "webm") and not turned
+        return shape_is_put(self._info, self._muxer, self._settings.codec)
 
     def _put_shape(self) -> None:
         shape = self._info.sample_aspect_ratio or (1, 1)
         if not matroska_shape.put_shape(self._temporary, self._info.width, self._info.height, shape):
             raise DerainError(f"{self.destination}: the shape of its pixels cannot be put into it; use .mp4")
-
-    def _tell_shape(self) -> None:
-        across, down = self._info.sample_aspect_ratio or (1, 1)
-        codec, matroska = self._settings.codec, self._muxer in ("matroska", "webm")
-        instead = ".mp4, or libx264 or libx265"
-        if codec == "ffv1":
-            instead = "libx264 or libx265" if matroska else ".mkv"
-        self.warnings.append(
-            f"pixels are {across}:{down}, which {self._muxer} does not keep with {codec}"
-            f"{' beside a rotation' if matroska else ''}; use {instead}"
-        )
 
     def _muxer_options(self) -> dict[str, str]:
         options = self._companions.muxer_options() if self._companions else {}

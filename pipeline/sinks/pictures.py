@@ -55,10 +55,7 @@ class PictureSink(Sink):
         self._source = source
         self._told: set[str] = set()
         self._single = is_picture(destination)
-        if self._single and not can_write(destination):
-            raise UsageError(f"{destination}: this build of OpenCV cannot write such pictures; use {', '.join(_DEEP)}")
-        if self._single and info.frames not in (1, None):
-            raise UsageError(f"{destination}: is one picture, the source has {info.frames} frames; name a folder")
+        check_picture(destination, info)
         holds_something = os.path.isdir(destination) and bool(os.listdir(destination))
         check_destination(destination, overwrite or (os.path.isdir(destination) and not holds_something))
         if os.path.lexists(destination) and os.path.isdir(destination) == self._single:
@@ -178,6 +175,16 @@ class PictureSink(Sink):
         if self._open:
             self._open = False
             remove(self._temporary)
+
+
+def check_picture(destination: str, info: StreamInfo) -> None:
+    """UsageError for a single picture that cannot be written, or not hold all frames of a stream."""
+    if not is_picture(destination):
+        return
+    if not can_write(destination):
+        raise UsageError(f"{destination}: this build of OpenCV cannot write such pictures; use {', '.join(_DEEP)}")
+    if info.frames not in (1, None):
+        raise UsageError(f"{destination}: is one picture, the source has {info.frames} frames; name a folder")
 
 
 def _quarter_turns(info: StreamInfo) -> int:
