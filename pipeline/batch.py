@@ -186,7 +186,8 @@ class Batch:
             order = worker.order
             if order is None:
                 continue
-            sweep(order.job.destination)
+            for film in filter(None, (order.job.destination, order.job.restore.save_rain)):
+                sweep(film)
             if not asked and not worker.stalled and queue.again(order):
                 continue
             code, tries = worker.process.returncode, queue.tries(order)

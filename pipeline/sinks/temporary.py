@@ -126,4 +126,6 @@ def _alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
+    with suppress(OSError), open(f"/proc/{pid}/stat", "rb") as told:
+        return told.read().rpartition(b")")[2].split()[0] != b"Z"  # killed, and its parent has not looked yet
     return True

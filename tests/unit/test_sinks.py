@@ -178,6 +178,23 @@ def test_sweep_removes_what_killed_processes_left_and_nothing_else(tmp_path: Pat
     assert sorted(hidden(tmp_path)) == sorted(map(os.path.basename, (mine, other)))
 
 
+def test_sweep_takes_a_killed_process_for_dead_that_nobody_has_waited_for(tmp_path: Path):
+    """In a container whose first process is slow to, half files of killed workers stayed beside the finished films."""
+    destination = str(tmp_path / "out.mp4")
+    script = (
+        "from pipeline.sinks.temporary import temporary_beside as t; import os, time; "
+        f"open(t({destination!r}), 'w'); print(flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline()
+    assert sweep(destination) == []
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays a zombie
+    assert len(sweep(destination)) == 1
+    process.wait()
+    process.stdout.close()
+
+
 def test_long_names_leave_room_for_the_mark(tmp_path: Path):
     path = tmp_path / ("雨" * 80 + ".mkv")
     write(path, info_of())
