@@ -73,11 +73,12 @@ def outage(run: LiveRun, server: RtspServer, seconds: float) -> dict[str, float]
 
 
 def film_of(folder: Path, size: str, rate: int, seconds: float) -> Path:
-    """A moving test picture with some noise, H.264, a keyframe each second, as cameras send it."""
+    """A moving test picture with some noise, H.264, a keyframe each second, as cameras send it; its length is not told,
+    or it would be taken for a recording."""
     film = folder / "camera.mkv"
     picture = f"testsrc2=size={size}:rate={rate}:duration={seconds},noise=alls=6:allf=t"
     coder = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", str(rate), "-pix_fmt", "yuv420p"]
-    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", picture, *coder, str(film)]
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", picture, *coder, "-live", "1", str(film)]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
     return film
 

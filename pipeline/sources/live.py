@@ -29,6 +29,9 @@ RTSP_SETTLES = 12.0
 HLS_SILENCE = 20.0
 """Seconds without a packet that are usual between two segments of HLS."""
 
+MISSING = 5.0
+"""Seconds by which a film over the network may be shorter than was told."""
+
 
 class SourceLost(DerainError):
     """The source can't be opened, or read any further. `reason` is one word for counters and resets."""
@@ -146,9 +149,12 @@ class LiveSource:
         except BaseException:
             self.close()
             raise
-        film = bool(self._container.duration)  # what is live knows no length
-        self.paced = address.paced or self._container.format.name in _PACED or film
-        self._ends = address.ends or film
+        length = self._container.duration or 0  # microseconds; what is live knows none
+        self.paced = address.paced or self._container.format.name in _PACED or bool(length)
+        self._ends = address.ends or bool(length)
+        self._told = 0.0 if address.ends else length / 1_000_000  # seconds
+        self._first: float | None = None
+        self._last = 0.0
         self.has_sound = self._sound is not None
 
     @property
@@ -163,10 +169,20 @@ class LiveSource:
                 packet = next(packets, None)
             if packet is None or (not packet.size and not self._ends):
                 break
+            if packet.stream is self._video and packet.pts is not None:
+                self._last = float(packet.pts * (self._video.time_base or 0))
+                self._first = self._last if self._first is None else self._first
             yield from self._decoded(packet)
-        if self._ends:
+        if self._ends and not self._cut_off:
             raise SourceEnded("end", f"{redact(self._source)}: is at its end")
         raise SourceLost("closed", f"{redact(self._source)}: the other side closed the connection")
+
+    @property
+    def _cut_off(self) -> bool:
+        """Whether a film over the network (a camera's recording, a playlist) stops long before its end: a server that
+        dies looks to FFmpeg like the end."""
+        seen = 0.0 if self._first is None else self._last - self._first
+        return seen < self._told - MISSING
 
     def info(self, frame: VideoFrame) -> StreamInfo:
         """The stream, as its first frame shows it. Frames of it are yuv420p or gray, on the output clock."""

@@ -8,18 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.clips import make_clip
 from tests.live_camera import Camera
-from tests.live_run import PATIENCE, LiveRun, accounted, frames_of, pts_of
+from tests.live_run import PATIENCE, LiveRun, accounted, frames_of, pts_of, rising
 from tests.live_servers import RtmpServer, RtspServer, why_no_rtmp_server, why_no_rtsp_server
 
 pytestmark = [pytest.mark.timeout(500), pytest.mark.skipif(sys.platform != "linux", reason="live streams need Linux")]
 
 needs_rtsp = pytest.mark.skipif(bool(why_no_rtsp_server()), reason=why_no_rtsp_server() or "is there")
 needs_rtmp = pytest.mark.skipif(bool(why_no_rtmp_server()), reason=why_no_rtmp_server() or "is there")
-
-
-def rising(times: list[float]) -> bool:
-    return all(later > earlier for earlier, later in itertools.pairwise(times))
 
 
 @needs_rtsp
@@ -46,6 +43,20 @@ def test_an_rtsp_camera_whose_server_is_killed_and_comes_back(tmp_path: Path) ->
     assert rising(sound)
     assert max(later - earlier for earlier, later in itertools.pairwise(sound)) < 1.0  # silence, not a hole
     assert abs(sound[-1] - picture[-1]) < 5.0
+
+
+@needs_rtsp
+def test_a_recording_over_rtsp_whose_server_dies_is_lost(tmp_path: Path) -> None:
+    """A film that a server plays has a length, and a connection that breaks looks like its end: the run ended with
+    code 0 after a part of it."""
+    make_clip(tmp_path / "long.mkv", frames=25 * 60, width=96, height=64)
+    with RtspServer(tmp_path, film=tmp_path / "long.mkv") as server, LiveRun(tmp_path, server.url("film")) as run:
+        run.running()
+        server.kill()
+        run.wait(lambda status: status.state == "lost")
+        server.start()
+        run.wait(lambda status: status.state == "running" and status.reconnects == 1)
+        assert accounted(run.stop())
 
 
 @needs_rtsp
