@@ -24,8 +24,8 @@ from esdnet.state import MembraneState
 from esdnet.streaming import StreamNet
 from pipeline import codec_devices
 from tests.clips import make_clip
-from tests.facts import facts
 from tests.conftest import Derain
+from tests.facts import facts
 from tests.streams import rainy_frames
 
 pytestmark = [

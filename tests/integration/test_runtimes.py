@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.clips import make_clip
-from tests.facts import facts
 from tests.conftest import ROOT, Derain
+from tests.facts import facts
 
 NO_OPENVINO = "raise ModuleNotFoundError(\"No module named 'openvino'\", name='openvino')\n"
 
