@@ -16,9 +16,10 @@ import io
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,9 @@ from esdnet.errors import ModelError
 from esdnet.plane_step import PlaneStep, packed_size
 from esdnet.planes import CHANNELS, FULL, LIMITED
 from esdnet.runtimes import graph_cache
+from esdnet.runtimes.openvino_stream import OpenvinoStream, plane_shapes
 from esdnet.runtimes.row_body import RowStates, with_row_body
-from esdnet.runtimes.runtime import Plane, RuntimeMissing
+from esdnet.runtimes.runtime import RuntimeMissing
 from esdnet.state import MembraneState
 from esdnet.streaming import StreamNet
 
@@ -97,8 +99,13 @@ class OpenvinoRuntime:
             # The codecs work on the same cores; a pinned thread would wait for the one it is pinned to.
             "ENABLE_CPU_PINNING": False,
         }
+        self.steps_at_once = threads or _cores()
+        """How many streams' steps, in as many threads, are quicker side by side than one after the other."""
+        self.side_by_side = False
+        """Whether steps of streams are taken so now, each with one thread. Set it while none is under way."""
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = threads
+        self._compiling, self._stepping = threading.Lock(), threading.Lock()
         self._compiled: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._requests: dict[tuple[Any, ...], Any] = {}
         self._made_from = ""
@@ -117,26 +124,37 @@ class OpenvinoRuntime:
         )
         inputs = [tensor.detach().float().contiguous().numpy() for tensor in (frame, *self._states.rows(state))]
         outputs = [np.empty(array.shape, np.float32) for array in inputs]
-        for index, array in enumerate(inputs):
-            request.set_input_tensor(index, self._tensor(array))
-        for index, array in enumerate(outputs):
-            request.set_output_tensor(index, self._tensor(array))
-        request.infer()
+        with self._stepping:
+            for index, array in enumerate(inputs):
+                request.set_input_tensor(index, self.tensor(array))
+            for index, array in enumerate(outputs):
+                request.set_output_tensor(index, self.tensor(array))
+            request.infer()
         derained, *kept = (torch.from_numpy(array) for array in outputs)
         return derained, self._states.state(kept, state.names)
 
-    def open_stream(self, height: int, width: int, *, full_range: bool) -> _Stream:
+    def open_stream(self, height: int, width: int, *, full_range: bool) -> OpenvinoStream:
         """A stream of 8-bit planes; see `PlaneRuntime`."""
-        compiled = self._compile(
-            ("planes", height, width, full_range),
-            lambda: (
-                PlaneStep(self._network, height, width, FULL if full_range else LIMITED).eval(),
-                tuple(torch.zeros(1, 1, *shape, dtype=torch.uint8) for shape in _plane_shapes(height, width)),
-            ),
-        )
-        return _Stream(self, compiled, height, width)
 
-    def _tensor(self, array: np.ndarray[Any, Any]) -> Any:
+        def module() -> tuple[nn.Module, tuple[Tensor, ...]]:
+            step = PlaneStep(self._network, height, width, FULL if full_range else LIMITED).eval()
+            return step, tuple(torch.zeros(1, 1, *shape, dtype=torch.uint8) for shape in plane_shapes(height, width))
+
+        def compiled(beside: bool) -> Any:
+            key = ("planes", height, width, full_range)
+            return self._compile((*key, self.steps_at_once) if beside else key, module)
+
+        return OpenvinoStream(self, compiled, height, width)
+
+    def rows(self, state: MembraneState) -> list[Tensor]:
+        """The state's tensors as the graph takes them."""
+        return self._states.rows(state)
+
+    def state_of(self, rows: list[Tensor], names: tuple[str, ...]) -> MembraneState:
+        """The state of such tensors."""
+        return self._states.state(rows, names)
+
+    def tensor(self, array: np.ndarray[Any, Any]) -> Any:
         """OpenVINO's view of an array's memory. A read-only one is copied: OpenVINO takes no promise not to write."""
         return self._openvino.Tensor(array if array.flags.writeable else array.copy(), shared_memory=True)
 
@@ -149,11 +167,15 @@ class OpenvinoRuntime:
 
     def _compile(self, key: tuple[Any, ...], make: Callable[[], tuple[nn.Module, tuple[Tensor, ...]]]) -> Any:
         """The compiled graph called `key`: from memory, from the disk, or made from the module and its frame inputs."""
+        with self._compiling:
+            return self._compile_once(key, make)
+
+    def _compile_once(self, key: tuple[Any, ...], make: Callable[[], tuple[nn.Module, tuple[Tensor, ...]]]) -> Any:
         if key in self._compiled:
             self._compiled.move_to_end(key)
             return self._compiled[key]
         name = graph_cache.key_of(self._fingerprint(), key)
-        compiled = self._import(graph_cache.read(self.name, name))
+        compiled = self._import(graph_cache.read(self.name, name), self._settings_of(key))
         if compiled is None:
             _log.info("openvino: compiling %s for %s", type(self._network).__name__, key)
             module, frames = make()
@@ -165,11 +187,18 @@ class OpenvinoRuntime:
             self._requests.pop(dropped, None)
         return compiled
 
-    def _import(self, data: bytes | None) -> Any:
+    def _settings_of(self, key: tuple[Any, ...]) -> dict[str, Any]:
+        """A graph for several steps at once is compiled for one thread each."""
+        if key[0] != "planes" or key[4:] == ():
+            return self._settings
+        at_once = {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": self.steps_at_once}
+        return self._settings | at_once | {"INFERENCE_NUM_THREADS": self.steps_at_once}
+
+    def _import(self, data: bytes | None, settings: dict[str, Any]) -> Any:
         if data is None:
             return None
         try:
-            return self._core.import_model(io.BytesIO(data), _DEVICE, self._settings)
+            return self._core.import_model(io.BytesIO(data), _DEVICE, settings)
         except RuntimeError as error:  # of a version whose number does not tell it apart
             _log.info("openvino: a cached graph is not usable: %s", error)
             return None
@@ -186,7 +215,7 @@ class OpenvinoRuntime:
                 model = self._openvino.convert_model(
                     module, example_input=example, input=[tuple(tensor.shape) for tensor in example]
                 )
-            return self._core.compile_model(model, _DEVICE, self._settings)
+            return self._core.compile_model(model, _DEVICE, self._settings_of(key))
         except Exception as error:  # whatever a converter raises, the user's way on is the same
             raise ModelError(
                 f"OpenVINO cannot compile this network for {key}: {next(iter(str(error).splitlines()), '')}; "
@@ -203,51 +232,12 @@ class OpenvinoRuntime:
             able = self._core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
             versions = (self._openvino.get_version(), torch.__version__, graph_cache.code_fingerprint())
             # A graph compiled where only some cores may be used keeps to so many threads, whatever is asked for.
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
             self._made_from = graph_cache.key_of(
-                digest.hexdigest(), *versions, processor, able, cores, sorted(self._settings.items())
+                digest.hexdigest(), *versions, processor, able, _cores(), sorted(self._settings.items())
             )
         return self._made_from
 
 
-class _Stream:
-    """Two sets of membranes used in turn: one request reads the first and writes the second, the other the reverse."""
-
-    def __init__(self, runtime: OpenvinoRuntime, compiled: Any, height: int, width: int) -> None:
-        self._runtime = runtime
-        self._zero = runtime.initial_state(1, *packed_size(height, width))
-        self._shapes = _plane_shapes(height, width)
-        self._sets = [[np.zeros(t.shape, np.float32) for t in runtime._states.rows(self._zero)] for _ in range(2)]
-        self._planes = [np.empty((1, 1, *shape), np.uint8) for shape in self._shapes]
-        self._requests = [compiled.create_infer_request() for _ in range(2)]
-        for turn, request in enumerate(self._requests):
-            held: list[np.ndarray[Any, Any]] = [*self._planes, *self._sets[turn]]
-            for index, array in enumerate(held):
-                request.set_input_tensor(index, runtime._tensor(array))
-            for index, array in enumerate(self._sets[1 - turn], start=len(self._planes)):
-                request.set_output_tensor(index, runtime._tensor(array))
-        self._turn = 0
-
-    def step(self, planes: Sequence[Plane]) -> list[Plane]:
-        request = self._requests[self._turn]
-        for held, plane in zip(self._planes, planes, strict=True):
-            held[0, 0] = plane
-        derained = [np.empty((1, 1, *shape), np.uint8) for shape in self._shapes]
-        for index, array in enumerate(derained):
-            request.set_output_tensor(index, self._runtime._tensor(array))
-        request.infer()
-        self._turn = 1 - self._turn
-        return [array[0, 0] for array in derained]
-
-    def take_state(self) -> MembraneState:
-        kept = [torch.from_numpy(array.copy()) for array in self._sets[self._turn]]
-        return self._runtime._states.state(kept, self._zero.names)
-
-    def put_state(self, state: MembraneState) -> None:
-        for array, tensor in zip(self._sets[self._turn], self._runtime._states.rows(state), strict=True):
-            array[...] = tensor.numpy()
-
-
-def _plane_shapes(height: int, width: int) -> list[tuple[int, int]]:
-    chroma = ((height + 1) // 2, (width + 1) // 2)
-    return [(height, width), chroma, chroma]
+def _cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,7 +132,7 @@ def test_where_a_step_fails_only_the_stream_to_blame_fails(monkeypatch: pytest.M
     assert [isinstance(one, RuntimeError) for one in out] == [False, True, False]
 
 
-def test_where_stacking_does_not_pay_lanes_take_turns_and_nothing_differs() -> None:
+def test_where_stacking_does_not_pay_lanes_step_side_by_side_and_nothing_differs() -> None:
     pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
     batch = BatchDerainer("stream-nano", runtime="openvino")
     lanes, alone = [batch.open() for _ in range(2)], [Derainer("stream-nano", runtime="openvino") for _ in range(2)]
@@ -140,6 +141,28 @@ def test_where_stacking_does_not_pay_lanes_take_turns_and_nothing_differs() -> N
         for dry, one, frame in zip(together(batch, lanes, frames), alone, frames, strict=True):
             assert all(np.array_equal(got, want) for got, want in zip(dry, one(frame), strict=True))
     assert batch.steps == 0
+
+
+def test_lanes_side_by_side_of_all_kinds_are_as_alone() -> None:
+    """Two at a time in threads of their own: planes of two sizes, RGB and grey; alone in between, then beside again."""
+    pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
+    batch = BatchDerainer("stream-nano", runtime="openvino", threads=2)
+    lanes, alone = (
+        [make() for _ in range(5)]
+        for make in (batch.open, lambda: Derainer("stream-nano", runtime="openvino", threads=2))
+    )
+    for index in range(4):
+        shown: list[Any] = [planes(0, index), planes(1, index, 64, 96), planes(2, index), planes(3, index)[0],
+                            np.stack([planes(4, index)[0]] * 3, axis=2)]  # fmt: skip
+        if index == 2:
+            out = [batch.run([partial(lane, frame)])[0] for lane, frame in zip(lanes, shown, strict=True)]
+        else:
+            out = batch.run([partial(lane, frame) for lane, frame in zip(lanes, shown, strict=True)])
+        for got, single, frame in zip(out, alone, shown, strict=True):
+            want: Any = single(frame)
+            assert not isinstance(got, Exception)
+            same = zip(got, want, strict=True) if isinstance(want, list) else [(got, want)]
+            assert all(np.array_equal(a, b) for a, b in same)
 
 
 def test_networks_for_pictures_take_turns(tmp_path: Path) -> None:

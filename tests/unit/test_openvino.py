@@ -217,7 +217,7 @@ def test_old_graphs_make_room(own_cache: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_few_shapes_are_kept_in_memory(network: StreamNet, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = OpenvinoRuntime(network, threads=1)
     monkeypatch.setattr(runtime, "_convert", lambda *_: _Compiled())
-    monkeypatch.setattr(runtime, "_import", lambda _: None)
+    monkeypatch.setattr(runtime, "_import", lambda *_: None)
     monkeypatch.setattr(graph_cache, "write", lambda *_: None)
     for index in range(KEPT_SHAPES + 3):
         runtime._compile(("packed", index), lambda: (torch.nn.Identity(), ()))
