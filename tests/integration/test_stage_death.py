@@ -16,12 +16,14 @@ import pytest
 
 from tests.clips import make_clip
 
-SLOW = ("--preset", "slower")  # seconds of work, so that there is a middle to be held in
+SLOW = ("--preset", "slower")
+"""With the clip's length five seconds of work on a fast machine, so that there is a middle to be held in: with 140 frames
+the job was at its end there when it was hung up on, now and then, and rightly ended well."""
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_clip(tmp_path_factory.mktemp("clip") / "in.mp4", frames=140, width=960, height=540)
+    return make_clip(tmp_path_factory.mktemp("clip") / "in.mp4", frames=420, width=960, height=540)
 
 
 class Job:
