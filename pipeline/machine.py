@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +36,7 @@ RUNTIMES = {
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One thing that is there and works ("ready"), is there and does not ("broken"), or is not there ("missing").
-
-    "planned" is a runtime that this version of derain does not know how to use yet.
-    """
+    """One thing that is there and works ("ready"), is there and does not ("broken"), or is not there ("missing")."""
 
     name: str
     state: str
@@ -134,11 +130,9 @@ def _runtimes(torch: Part, torch_facts: dict[str, Any]) -> list[Part]:
 
 
 def _runtime(name: str, torch: Part, torch_facts: dict[str, Any]) -> Part:
-    """State of one runtime; honest about those this version has no code for."""
+    """State of one runtime."""
     package, how = RUNTIMES[name]
     found = _package(package)
-    if not _has_runtime(name):
-        return Part(name, "planned", found, "this version of derain does not use it yet")
     if not found:
         return Part(name, "missing", note=how)
     if package == "torch":
@@ -152,13 +146,6 @@ def _runtime(name: str, torch: Part, torch_facts: dict[str, Any]) -> Part:
     if not error and name == "openvino_bf16" and not facts.get("bfloat16"):
         return Part(name, "missing", found, how)
     return Part(name, "broken", found, error) if error else Part(name, "ready", found)
-
-
-def _has_runtime(name: str) -> bool:
-    """Whether esdnet has a room for this runtime. Looked up as a file: importing esdnet would import PyTorch here."""
-    spec = find_spec("esdnet")
-    folders = list(spec.submodule_search_locations or []) if spec else []
-    return any((Path(folder) / "runtimes" / f"{name}.py").exists() for folder in folders)
 
 
 def _package(name: str) -> str:

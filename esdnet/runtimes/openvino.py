@@ -191,8 +191,9 @@ class OpenvinoRuntime:
         """A graph for several steps at once is compiled for one thread each."""
         if key[0] != "planes" or key[4:] == ():
             return self._settings
-        at_once = {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": self.steps_at_once}
-        return self._settings | at_once | {"INFERENCE_NUM_THREADS": self.steps_at_once}
+        threads = self.steps_at_once
+        at_once = {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads}
+        return self._settings | at_once
 
     def _import(self, data: bytes | None, settings: dict[str, Any]) -> Any:
         if data is None:

@@ -72,7 +72,7 @@ def _parts(title: str, parts: list[Part]) -> Table:
     from rich.table import Table
 
     table = Table("name", "state", "version", "what it is, or how to get it", title=title, title_justify="left")
-    colours = {"ready": "green", "broken": "red", "missing": "yellow", "planned": "dim"}
+    colours = {"ready": "green", "broken": "red", "missing": "yellow"}
     for part in parts:
         table.add_row(part.name, f"[{colours[part.state]}]{part.state}[/]", part.version, part.note)
     return table
