@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from pipeline.frame import Frame, StreamInfo
 from pipeline.job import Job
 from pipeline.resets import ResetPolicy
 from pipeline.restore import Planes, Restorer
+from pipeline.upright import derained_upright, quarter_turns
 
 if TYPE_CHECKING:
     from esdnet import Derainer
@@ -36,6 +36,7 @@ class Deraining:
         self._resets = ResetPolicy(info, scene_cuts=job.scene_cuts)
         self._forced = ""
         self.restorer = Restorer(info, job.restore)
+        self._quarters = quarter_turns(info)
 
     @property
     def resets(self) -> dict[str, int]:
@@ -64,13 +65,11 @@ class Deraining:
         self._forced = ""
         times = self._job.restore.still_steps if self.restorer.info.stills else 1
         pairs = zip(views, self._networks, strict=False)
-        dry = [_shown(view, network, self.restorer.full_range, times) for view, network in pairs]
+        dry = [self._shown(view, network, times) for view, network in pairs]
         return self.restorer.restored(frame, views, dry)
 
-
-def _shown(view: Frame, network: Derainer | TiledDerainer, full_range: bool, times: int) -> Planes:
-    """What the network makes of a view; a picture that stands alone it is shown several times."""
-    planes = view.planes()
-    for _ in range(times):
-        out = network(planes if len(planes) == 3 else planes[0], full_range)
-    return [out] if isinstance(out, np.ndarray) else list(out)
+    def _shown(self, view: Frame, network: Derainer | TiledDerainer, times: int) -> Planes:
+        """What the network makes of a view; a picture that stands alone it is shown several times."""
+        for _ in range(times):
+            dry = derained_upright(network, view.planes(), self.restorer.full_range, self._quarters)
+        return dry

@@ -21,6 +21,7 @@ from pipeline.preview_feed import PreviewFeed
 from pipeline.resets import ResetPolicy
 from pipeline.restore import Restorer
 from pipeline.restore_options import RestoreOptions
+from pipeline.upright import derained_upright, quarter_turns, turned
 
 if TYPE_CHECKING:
     from esdnet import Derainer
@@ -152,7 +153,8 @@ class _Work:
             self._stage.gauges["scale"] = self._governor.scale
             self._forget("overload_scale")
         if self._probe is not None:
-            self._probe.show(views[0].planes(), self._restorer.full_range)
+            planes = turned(views[0].planes(), quarter_turns(self._restorer.info))
+            self._probe.show(planes, self._restorer.full_range)
         self._measure_rain(views[0], dry[0])
         return self._restorer.restored(frame, views, dry)
 
@@ -174,9 +176,8 @@ class _Work:
 
     def _run(self, network: Derainer, view: Frame) -> list[Any]:
         assert self._restorer is not None
-        planes = view.planes()
-        out = network(planes if len(planes) == 3 else planes[0], self._restorer.full_range)
-        return [out] if isinstance(out, np.ndarray) else list(out)
+        quarters = quarter_turns(self._restorer.info)
+        return derained_upright(network, view.planes(), self._restorer.full_range, quarters)
 
     def _made_probe(self) -> FiringProbe | None:
         from esdnet.errors import ModelError
