@@ -18,6 +18,8 @@ EPSILON = 1e-3
 _PSNR_FLOOR = 2e-5
 """Added to a picture's mean squared error (47 dB), or one that is all but right would have all of the gradient."""
 _C1, _C2 = 0.01**2, 0.03**2
+_REACH = 5
+"""Pixels to each side of the middle of the window."""
 
 
 def charbonnier(error: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -45,10 +47,23 @@ def log_squared_error(error: Tensor) -> Tensor:
 
 
 def _gaussian(pictures: Tensor) -> Tensor:
-    ramp = torch.arange(-5, 6, device=pictures.device, dtype=pictures.dtype)
-    taps = torch.exp(-(ramp**2) / (2 * 1.5**2))
-    taps = taps / taps.sum()
-    return F.conv2d(F.conv2d(pictures, taps.view(1, 1, 11, 1)), taps.view(1, 1, 1, 11))
+    """Gaussian means of (N, 1, H, W), the inner (N, 1, H - 10, W - 10).
+
+    As a product with a banded matrix from either side: the same sums as two convolutions with one channel, which on a
+    processor took two thirds of a training step.
+    """
+    height, width = pictures.shape[-2:]
+    return _band(height, pictures) @ pictures @ _band(width, pictures).T
+
+
+def _band(length: int, like: Tensor) -> Tensor:
+    """(length - 10, length): row i has the taps of the window that begins at i."""
+    inner = length - 2 * _REACH
+    if inner < 1:
+        raise ValueError(f"SSIM needs pictures of at least {2 * _REACH + 1} pixels a side, not {length}")
+    away = torch.arange(length, device=like.device) - torch.arange(inner, device=like.device)[:, None] - _REACH
+    taps = torch.exp(-(away.to(like.dtype) ** 2) / (2 * 1.5**2)) * (away.abs() <= _REACH)
+    return taps / taps.sum(1, keepdim=True)
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:

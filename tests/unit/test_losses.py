@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
+from skimage.metrics import structural_similarity
 
-from training.losses import deraining_loss, log_squared_error
+from training.losses import deraining_loss, log_squared_error, ssim
 from training.run_config import LossConfig
 
 
@@ -24,3 +27,16 @@ def test_a_part_that_weighs_nothing_is_left_out() -> None:
     without, fewer = deraining_loss(rainy, clean, rainy, LossConfig(ssim=0))
     assert set(parts) - set(fewer) == {"psnr"}
     torch.testing.assert_close(with_it - without, 0.01 * log_squared_error((rainy - clean)[:, :, :4]))
+
+
+def test_the_ssim_trained_on_is_the_one_measured():
+    """Its window is two products with banded matrices: as convolutions of one channel it was two thirds of a step."""
+    rng = np.random.default_rng(3)
+    clean = rng.random((30, 41))
+    noisy = np.clip(clean + rng.normal(0, 0.1, clean.shape), 0, 1)
+    a, b = (torch.from_numpy(side)[None, None] for side in (noisy, clean))
+    settings = {"data_range": 1, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    _, whole = structural_similarity(noisy, clean, full=True, **settings)
+    assert float(ssim(a, b)) == pytest.approx(whole[5:-5, 5:-5].mean(), abs=1e-9)
+    with pytest.raises(ValueError, match="at least 11 pixels"):
+        ssim(a[..., :10, :], b[..., :10, :])
