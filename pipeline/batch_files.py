@@ -114,7 +114,7 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def _with_ending(path: str, container: str | None) -> str:
-    from pipeline.sources.pictures import is_picture
+    from pipeline.picture_names import is_picture
 
     stem, ending = os.path.splitext(path)
     if is_picture(path):

@@ -16,6 +16,7 @@ from pipeline.frame import StreamInfo
 from pipeline.hdr import is_hdr
 from pipeline.job import IDENTITY, Job
 from pipeline.memory import free_megabytes, plan_memory
+from pipeline.picture_names import is_picture
 from pipeline.rain_layer import layer_info
 from pipeline.region import read_region
 from pipeline.segments import WorkFolder
@@ -26,7 +27,6 @@ from pipeline.sinks.geometry import not_kept
 from pipeline.sinks.options import EncoderSettings, encoder_settings
 from pipeline.sinks.temporary import check_destination
 from pipeline.sources import open_source
-from pipeline.sources.pictures import is_picture
 
 
 class DryRun(msgspec.Struct, kw_only=True):

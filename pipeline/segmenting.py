@@ -20,9 +20,9 @@ import msgspec
 from pipeline.errors import DerainError
 from pipeline.frame import Frame, FrameHeader, StreamInfo
 from pipeline.job import IDENTITY, Job
+from pipeline.picture_names import is_picture
 from pipeline.segments import WorkFolder
 from pipeline.sinks.destination import is_folder
-from pipeline.sources.pictures import is_picture
 
 if TYPE_CHECKING:
     from esdnet import Derainer

@@ -24,8 +24,8 @@ def open_sink(destination: str, info: StreamInfo, options: EncodeOptions, source
         UsageError: What was asked for does not fit together.
         DerainError: The destination exists or cannot be written.
     """
+    from pipeline.picture_names import is_picture
     from pipeline.sinks.pictures import PictureSink
-    from pipeline.sources.pictures import is_picture
 
     if is_folder(destination) or is_picture(destination):
         return PictureSink(destination.rstrip("/") or "/", info, options.overwrite, source)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline.colour import encoded_tags, is_full_range
 from pipeline.errors import DerainError
 from pipeline.frame import Frame, StreamInfo
+from pipeline.picture_names import is_picture
 from pipeline.sinks import containers, matroska_shape
 from pipeline.sinks.clock import FrameClock
 from pipeline.sinks.companions import Companions
@@ -19,7 +20,6 @@ from pipeline.sinks.geometry import not_kept, shape_is_put
 from pipeline.sinks.options import EncodeOptions, encoder_settings
 from pipeline.sinks.sink import Sink
 from pipeline.sinks.temporary import check_destination, put_in_place, remove, temporary_beside, writing
-from pipeline.sources.pictures import is_picture
 
 if TYPE_CHECKING:
     from av.container import OutputContainer

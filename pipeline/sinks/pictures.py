@@ -15,10 +15,10 @@ from pipeline.formats import pixel_format
 from pipeline.frame import Frame, StreamInfo
 from pipeline.hdr import is_hdr
 from pipeline.picture_metadata import CICP, Metadata, can_write, encode_picture, read_picture
+from pipeline.picture_names import ENDINGS, is_picture
 from pipeline.pixels import convert, unpack
 from pipeline.sinks.sink import Sink
 from pipeline.sinks.temporary import check_destination, put_in_place, remove, sync, temporary_beside, writing
-from pipeline.sources.pictures import ENDINGS, is_picture
 
 _JPEG_QUALITY = 97
 _DEEP = (".png", ".tif", ".tiff")

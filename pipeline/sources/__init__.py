@@ -31,7 +31,8 @@ def open_source(
     """
     if "://" in path and not os.path.exists(path):
         raise UsageError(f"{path}: is a network address; this command reads files and folders")
-    from pipeline.sources.pictures import PictureSource, is_picture
+    from pipeline.picture_names import is_picture
+    from pipeline.sources.pictures import PictureSource
 
     if os.path.isdir(path) or (os.path.isfile(path) and is_picture(path)):
         return PictureSource(path, native)

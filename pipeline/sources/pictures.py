@@ -15,10 +15,8 @@ from pipeline.colour import BT709, FULL, RGB, SRGB_TRC, UNSPECIFIED
 from pipeline.errors import DerainError
 from pipeline.frame import Frame, FrameHeader, StreamInfo
 from pipeline.picture_metadata import EXIF, Metadata, read_picture
+from pipeline.picture_names import ENDINGS, is_picture
 from pipeline.sources.source import Source
-
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".exr")
-"""Names of pictures end so, in small letters or capitals."""
 
 _RATE = 25
 
@@ -121,11 +119,6 @@ class PictureSource(Source):
         if what not in self._told:
             self._told.add(what)
             self.warnings.append(f"{path}: {what} (told once for all pictures)")
-
-
-def is_picture(path: str) -> bool:
-    """Whether a name ends like a picture's."""
-    return path.lower().endswith(ENDINGS)
 
 
 def _pictures(path: str) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.forked import may_fork
+from tests.clips import make_clip
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
 
@@ -78,3 +79,18 @@ def test_a_process_with_threads_is_not_forked() -> None:
     finally:
         over.set()
         thread.join()
+
+
+def test_the_stages_of_a_run_are_forked(tmp_path: Path) -> None:
+    """The front came to import numpy on its way to the supervisor, whose threads forbid forking: from then on every run
+    started three interpreters again, and nothing said so."""
+    source = make_clip(tmp_path / "in.mp4", frames=2)
+    code = (
+        "import sys, pipeline.supervisor as s\n"
+        "def spawned(*_): raise SystemExit('started an interpreter')\n"
+        "s._spawned = spawned\n"
+        "from pipeline.cli import main\n"
+        f"sys.exit(main(['run', {str(source)!r}, {str(tmp_path / 'out.mp4')!r}, '--model', 'identity']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
