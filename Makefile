@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PY := .venv/bin/python
 READY := .venv/.ready
-CONFIG ?= configs/stream-nano-frames.yaml configs/stream-nano.yaml
+CONFIG ?= configs/stream-nano-frames.yaml configs/stream-nano.yaml configs/stream-nano-large-crops.yaml
 MINUTES ?= 30
 TRT := .venv-tensorrt/bin/python
 TRT_READY := .venv-tensorrt/.ready

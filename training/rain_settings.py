@@ -80,7 +80,7 @@ class RainSettings(BaseModel):
         # left diagonal rain alone, however plain it was.
         upright, slanted = rng.normal(0, 12), uniform(-55, 55)
         sideways = 90 * float(rng.choice([-1, 1])) + rng.normal(0, 12)
-        angle = float(np.clip(rng.choice([upright, slanted, sideways], p=[0.5, 0.44, 0.06]), -90, 90))
+        angle = float(np.clip(rng.choice([upright, slanted, sideways], p=[0.62, 0.35, 0.03]), -90, 90))
         knobs: dict[str, float | str] = {
             "angle": angle,
             "gusts": uniform(0, 3),
