@@ -165,11 +165,11 @@ def test_planes_are_those_of_eager(network: StreamNet, height: int, width: int, 
 
 
 def test_half_precision_keeps_the_picture_and_states_move_to_eager(network: StreamNet, eager: EagerRuntime) -> None:
-    height, width = 64, 96
+    height, width = 128, 192
     runtime = OnProcessor(network, "fp16")
     ours, theirs = runtime.initial_state(1, height, width), eager.initial_state(1, height, width)
     assert {ours[name].dtype for name in ours} == {torch.float16, torch.float32}
-    error, count = 0.0, 24
+    error, count = 0.0, 8
     for frame in rainy_frames(count, height, width, 0):
         found, ours = runtime.step(frame, ours)
         expected, theirs = eager.step(frame, theirs)
@@ -177,7 +177,7 @@ def test_half_precision_keeps_the_picture_and_states_move_to_eager(network: Stre
     assert error < 1e-5, "50 dB"
     frame = next(rainy_frames(1, height, width, 9))
     moved, _ = eager.step(frame, MembraneState.from_bytes(ours.to_bytes()))
-    torch.testing.assert_close(moved, runtime.step(frame, ours)[0], atol=0.05, rtol=0)
+    assert float((moved - runtime.step(frame, ours)[0]).square().mean()) < 1e-5  # a spike may fall either way
 
 
 def test_a_step_that_computes_wrongly_is_refused(network: StreamNet) -> None:
