@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DerainError
 from pipeline.frame import StreamInfo
+from pipeline.upright import quarter_turns
 
 
 def read_region(path: str, info: StreamInfo) -> NDArray[np.float32]:
@@ -28,7 +29,7 @@ def read_region(path: str, info: StreamInfo) -> NDArray[np.float32]:
     with PictureSource(path) as source:
         plane = next(iter(source)).planes()[0].astype(np.float32)
     grey = plane if plane.ndim == 2 else plane.mean(axis=2)
-    stored = np.rot90(grey, -round(info.rotation / 90))
+    stored = np.rot90(grey, -quarter_turns(info))
     if stored.shape != (info.height, info.width):
         wanted = f"{info.height}x{info.width}" if info.rotation % 180 else f"{info.width}x{info.height}"
         raise DerainError(

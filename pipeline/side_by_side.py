@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.colour import is_full_range
 from pipeline.errors import DerainError
 from pipeline.frame import Frame, StreamInfo
+from pipeline.upright import quarter_turns, turned
 
 Plane = NDArray[np.uint8]
 
@@ -56,7 +57,7 @@ def describe(info: StreamInfo, layout: Layout) -> StreamInfo:
 
 def put_together(left: Frame, right: Frame, infos: tuple[StreamInfo, StreamInfo], layout: Layout) -> Frame:
     """One frame from two, with the header (time stamp, name) of the left. DerainError if their sizes differ."""
-    a, b = (_upright(frame, info.rotation) for frame, info in zip((left, right), infos, strict=True))
+    a, b = (_upright(frame, info) for frame, info in zip((left, right), infos, strict=True))
     colours = max(len(a), len(b))  # grey beside colour becomes colour
     a, b = (_as_planes(planes, colours) for planes in (a, b))
     if a[0].shape != b[0].shape:
@@ -81,9 +82,9 @@ def _upright_size(info: StreamInfo) -> tuple[int, int]:
     return (info.height, info.width) if info.rotation % 180 else (info.width, info.height)
 
 
-def _upright(frame: Frame, rotation: int) -> list[Plane]:
+def _upright(frame: Frame, info: StreamInfo) -> list[Plane]:
     """Own copies of the planes (labels are drawn on them), turned as a player would show them."""
-    return [np.ascontiguousarray(np.rot90(plane, rotation // 90)).copy() for plane in frame.planes()]
+    return [plane.copy() for plane in turned(frame.planes(), quarter_turns(info))]
 
 
 def _as_planes(planes: list[Plane], count: int) -> list[Plane]:

@@ -34,8 +34,7 @@ from pipeline.sinks.temporary import writing
 
 LEAST_FRAMES = 0.98
 """Share of a part's packets that must become frames."""
-PART_SECONDS = 60.0
-"""Length of a part, unless asked otherwise."""
+PART_SECONDS = 60.0  # of a part, unless asked otherwise
 ENCODER_THREADS = 4
 """Some encoders give other bits with other numbers of threads, so it must not depend on the machine."""
 _SHOWN = 8

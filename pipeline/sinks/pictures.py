@@ -19,6 +19,7 @@ from pipeline.picture_names import ENDINGS, is_picture
 from pipeline.pixels import convert, unpack
 from pipeline.sinks.sink import Sink
 from pipeline.sinks.temporary import check_destination, put_in_place, remove, sync, temporary_beside, writing
+from pipeline.upright import quarter_turns
 
 _JPEG_QUALITY = 97
 _DEEP = (".png", ".tif", ".tiff")
@@ -66,7 +67,7 @@ class PictureSink(Sink):
         self._temporary = into or temporary_beside(destination)
         with writing(destination):
             os.mkdir(self._temporary)
-        self._quarter_turns = _quarter_turns(info)
+        self._quarter_turns = quarter_turns(info)
 
     def write(self, frame: Frame) -> None:
         try:
@@ -185,11 +186,6 @@ def check_picture(destination: str, info: StreamInfo) -> None:
         raise UsageError(f"{destination}: this build of OpenCV cannot write such pictures; use {', '.join(_DEEP)}")
     if info.frames not in (1, None):
         raise UsageError(f"{destination}: is one picture, the source has {info.frames} frames; name a folder")
-
-
-def _quarter_turns(info: StreamInfo) -> int:
-    """How often `numpy.rot90` (counter-clockwise) has to turn the picture so that it stands upright."""
-    return round(info.rotation / 90) % 4
 
 
 def _widen(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -165,19 +165,19 @@ def test_planes_are_those_of_eager(network: StreamNet, height: int, width: int, 
 
 
 def test_half_precision_keeps_the_picture_and_states_move_to_eager(network: StreamNet, eager: EagerRuntime) -> None:
-    height, width = 128, 192
+    height, width = 64, 96
     runtime = OnProcessor(network, "fp16")
     ours, theirs = runtime.initial_state(1, height, width), eager.initial_state(1, height, width)
     assert {ours[name].dtype for name in ours} == {torch.float16, torch.float32}
-    error, count = 0.0, 8
-    for frame in rainy_frames(count, height, width, 0):
+    error, count = 0.0, 24
+    *frames, after = rainy_frames(count + 1, height, width, 0)
+    for frame in frames:
         found, ours = runtime.step(frame, ours)
         expected, theirs = eager.step(frame, theirs)
         error += float((found - expected).square().mean()) / count
     assert error < 1e-5, "50 dB"
-    frame = next(rainy_frames(1, height, width, 9))
-    moved, _ = eager.step(frame, MembraneState.from_bytes(ours.to_bytes()))
-    assert float((moved - runtime.step(frame, ours)[0]).square().mean()) < 1e-5  # a spike may fall either way
+    moved, _ = eager.step(after, MembraneState.from_bytes(ours.to_bytes()))
+    torch.testing.assert_close(moved, runtime.step(after, ours)[0], atol=0.05, rtol=0)
 
 
 def test_a_step_that_computes_wrongly_is_refused(network: StreamNet) -> None:
