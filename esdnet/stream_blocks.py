@@ -35,12 +35,19 @@ class SpikeConv(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """Scales each channel by twice the sigmoid of an MLP over its average: 1 at the start."""
+    """Scales each channel by twice the sigmoid of an MLP over all channels' averages (Hu et al., CVPR 2018).
 
-    def __init__(self, channels: int, reduction: int = 8) -> None:
+    It lets a network that sees 70 pixels know what holds for the whole picture, such as the direction in which rain
+    falls. Every gain is 1 at the start, so that it may be added to a network that has learnt already.
+    """
+
+    def __init__(self, channels: int, reduction: int = 4) -> None:
         super().__init__()
-        self.squeeze = nn.Conv2d(channels, max(4, channels // reduction), 1)
-        self.excite = nn.Conv2d(max(4, channels // reduction), channels, 1)
+        self.squeeze = nn.Conv2d(channels, channels // reduction, 1)
+        self.excite = nn.Conv2d(channels // reduction, channels, 1)
+        nn.init.zeros_(self.excite.weight)
+        assert self.excite.bias is not None
+        nn.init.zeros_(self.excite.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         mean = x.mean(dim=(2, 3), keepdim=True)
@@ -55,7 +62,7 @@ class Block(nn.Module):
         super().__init__()
         self.first = SpikeConv(dim, dim, config, level)
         self.second = SpikeConv(dim, dim, config, level, gain=0.2)
-        self.attention = ChannelAttention(dim) if config.attention else nn.Identity()
+        self.attention = ChannelAttention(dim) if config.attention and level == 3 else nn.Identity()
 
     def forward(self, x: Tensor, run: Run) -> Tensor:
         change: Tensor = self.attention(run(self.second, run(self.first, x)))

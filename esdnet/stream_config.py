@@ -15,7 +15,7 @@ class StreamConfig:
     spike_levels: int = 8  # D, spikes a step at most
     threshold: float = 0.5  # of every neuron before it learns its own, in standard deviations of its current
     carried_levels: tuple[int, ...] = (2, 3)  # 1 half, 2 quarter, 3 eighth size
-    attention: bool = False  # channel attention after each block
+    attention: bool = False  # channel attention after each block at eighth size
     align: bool = True  # move the past along the motion before it is used
     carry_picture: bool = True  # read-out neurons keep their potential
     contrast: bool = True  # compressed local and temporal contrast beside the picture at the stem

@@ -44,10 +44,16 @@ def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
 
 @torch.no_grad()
 def _begin_from(network: nn.Module, start: nn.Module, name: str) -> None:
-    """Take over the weights of `start`; a layer that has grown in width takes them into its first channels."""
+    """Take over the weights of `start`; a layer that has grown in width takes them into its first channels.
+
+    Residual blocks that `start` lacks begin as nothing beside the identity, so that no more is lost by growing deeper.
+    """
     mine = network.state_dict()
     for key, theirs in start.state_dict().items():
         fits = key in mine and theirs.dim() == mine[key].dim()
         if not fits or any(a > b for a, b in zip(theirs.shape, mine[key].shape, strict=True)):
             raise DataError(f"init: {key} of {name} does not fit the network of this run")
         mine[key][tuple(slice(size) for size in theirs.shape)] = theirs
+    for key in mine.keys() - start.state_dict().keys():
+        if key.endswith(".second.norm.weight"):
+            mine[key].zero_()
