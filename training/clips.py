@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -56,21 +56,24 @@ class ClipFrame:
     pts: int
     duration: int
     decoded: av.VideoFrame
+    quarters: int = 0  # counter-clockwise, by which `planes` are turned from what was decoded
 
     def rgb(self) -> NDArray[np.uint8]:
         """(H, W, 3) as FFmpeg converts the decoded frame, by its own range and matrix."""
-        return np.asarray(self.decoded.to_ndarray(format="rgb24"), np.uint8)
+        return _turned(np.asarray(self.decoded.to_ndarray(format="rgb24"), np.uint8), self.quarters)
 
 
 class ClipReader:
     """The frames of a video file (or a picture), in order, one in memory at a time. Use it in a `with`.
 
-    `info` is known before the first frame is taken. Raises `TrainingError` for what cannot be read; a frame that the
-    decoder cannot decode is an error too, for pairs would no longer match.
+    `info` is known before the first frame is taken. With `upright`, frames and `info` are as a player shows them: a
+    telephone stores what it films upright lying on its side. Raises `TrainingError` for what cannot be read; a frame
+    that the decoder cannot decode is an error too, for pairs would no longer match.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, upright: bool = False) -> None:
         self.path = os.fspath(path)
+        self._quarters = 0
         try:
             self._container = av.open(self.path)
         except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -84,28 +87,33 @@ class ClipReader:
             if first is None:
                 raise TrainingError(f"{self.path} has no frame that can be decoded")
             self._waiting: av.VideoFrame | None = first
-            self.info = self._describe(first)
+            self._stored = self.info = self._describe(first)
+            if upright:
+                self._quarters = round(self.info.rotation / 90) % 4
+                self.info = _shown(self.info)
         except BaseException:
             self._container.close()
             raise
 
     def __iter__(self) -> Iterator[ClipFrame]:
-        step = max(1, round(1 / (self.info.rate * self.info.time_base)))
+        stored = self._stored
+        step = max(1, round(1 / (stored.rate * stored.time_base)))
         last: int | None = None
         while True:
             frame, self._waiting = self._waiting or next(self._decoder, None), None
             if frame is None:
                 return
-            if (frame.width, frame.height) != (self.info.width, self.info.height):
+            if (frame.width, frame.height) != (stored.width, stored.height):
                 raise TrainingError(
-                    f"{self.path} changes its size from {self.info.width}×{self.info.height} to "
+                    f"{self.path} changes its size from {stored.width}×{stored.height} to "
                     f"{frame.width}×{frame.height} on the way; cut it there into two files"
                 )
             pts = frame.pts
             if pts is None:  # raw streams carry no time: count
                 pts = 0 if last is None else last + step
             last = pts
-            yield ClipFrame(self._planes(frame), pts, frame.duration or step, frame)
+            y, u, v = (_turned(plane, self._quarters) for plane in self._planes(frame))
+            yield ClipFrame((y, u, v), pts, frame.duration or step, frame, self._quarters)
 
     def close(self) -> None:
         self._container.close()
@@ -267,6 +275,20 @@ def to_frame(planes: Planes, info: ClipInfo, pixel_format: str = "yuv420p") -> a
 def reason(error: BaseException) -> str:
     """An FFmpeg or system error in a few words."""
     return str(getattr(error, "strerror", None) or error)
+
+
+def _turned(plane: NDArray[np.uint8], quarters: int) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(np.rot90(plane, quarters))
+
+
+def _shown(info: ClipInfo) -> ClipInfo:
+    """A clip's `info` once its frames stand upright."""
+    if round(info.rotation / 90) % 2 == 0:
+        return replace(info, rotation=0)
+    shape = info.sample_aspect_ratio
+    return replace(
+        info, width=info.height, height=info.width, rotation=0, sample_aspect_ratio=1 / shape if shape else None
+    )
 
 
 def _plane(frame: av.VideoFrame, index: int) -> NDArray[np.uint8]:

@@ -141,6 +141,6 @@ def _video_frames(pair: Pair) -> Iterator[tuple[ClipFrame, ClipFrame, ClipInfo]]
 
 
 def _read(file: Path) -> Any:
-    with ClipReader(file) as reader:
+    with ClipReader(file, upright=True) as reader:
         for frame in reader:
             yield frame, reader.info

@@ -56,7 +56,7 @@ def _read(clip: Path, clean: Path | None, start: int, count: int) -> tuple[list[
             None if clean is None else [read_picture(clean)] * count,
         )
     pushes: list[Any] = []
-    with ClipReader(clip) as reader:
+    with ClipReader(clip, upright=True) as reader:
         for index, frame in enumerate(reader):
             if start <= index < start + count:
                 pushes.append(lambda probe, frame=frame, full=reader.info.full_range: probe.video(frame, full))
@@ -67,7 +67,7 @@ def _read(clip: Path, clean: Path | None, start: int, count: int) -> tuple[list[
     if clean is None:
         return pushes, None
     truth = []
-    with ClipReader(clean) as reader:
+    with ClipReader(clean, upright=True) as reader:
         for index, frame in enumerate(reader):
             if start <= index < start + len(pushes):
                 truth.append(frame.rgb())

@@ -42,13 +42,13 @@ def files_in(folder: str | Path, suffixes: frozenset[str]) -> list[Path]:
     return found
 
 
-def pack_frame(frame: av.VideoFrame) -> Packed:
-    """A yuv420p frame of even size → (6, H/2, W/2), phases of luma first."""
+def pack_frame(frame: av.VideoFrame, quarters: int = 0) -> Packed:
+    """A yuv420p frame of even size, turned by `quarters` counter-clockwise → (6, H/2, W/2), phases of luma first."""
     planes = frame.to_ndarray()
     height, width = frame.height, frame.width
-    y = planes[:height]
     chroma = planes[height:].reshape(2, height // 2, width // 2)
-    return np.stack([y[0::2, 0::2], y[0::2, 1::2], y[1::2, 0::2], y[1::2, 1::2], chroma[0], chroma[1]])
+    y, u, v = (np.rot90(plane, quarters) for plane in (planes[:height], *chroma))
+    return np.stack([y[0::2, 0::2], y[0::2, 1::2], y[1::2, 0::2], y[1::2, 1::2], u, v])
 
 
 def packed_clip(path: Path, cache: Path, max_height: int) -> Packed:
@@ -64,7 +64,7 @@ def packed_pictures(paths: Sequence[Path], cache: Path, max_height: int) -> Pack
 def _packed(files: Sequence[Path], stem: str, cache: Path, max_height: int, decode: Callable[[], Packed]) -> Packed:
     stats = [(path, path.stat()) for path in files[:MAX_FRAMES]]
     what = "|".join(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}" for path, stat in stats)
-    key = hashlib.sha256(f"{what}|{max_height}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{what}|{max_height}|upright".encode()).hexdigest()[:16]
     target = cache / f"{stem}-{key}.npy"
     if not target.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,9 @@ def _decode(paths: Sequence[Path], max_height: int) -> Packed:
 
 
 def _packed_frame(frame: av.VideoFrame, max_height: int) -> Packed:
-    scale = min(1.0, max_height / frame.height)
+    """As a player shows it: rain is to fall down in the pictures, also in those that a telephone stores lying."""
+    quarters = round(frame.rotation / 90) % 4
+    scale = min(1.0, max_height / (frame.width if quarters % 2 else frame.height))
     width, height = (round(side * scale / 16) * 16 for side in (frame.width, frame.height))
     small = frame.reformat(width, height, "yuv420p", dst_color_range=ColorRange.MPEG, interpolation="AREA")
-    return pack_frame(small)
+    return pack_frame(small, quarters)

@@ -73,7 +73,7 @@ def _picture_sizes(pair: Pair) -> list[tuple[tuple[int, int], tuple[int, int]]]:
 def _video_sizes(pair: Pair) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     found = []
     for path in (pair.rainy[0], pair.clean[0]):
-        with ClipReader(path) as reader:
+        with ClipReader(path, upright=True) as reader:
             found.append(reader.info)
     rainy, clean = found
     if rainy.frames and clean.frames and rainy.frames != clean.frames:

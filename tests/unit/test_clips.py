@@ -14,6 +14,7 @@ import pytest
 from training.clips import ClipInfo, ClipReader, ClipWriter, to_frame
 from training.errors import TrainingError
 from training.levels import normalise, quantise
+from training.packed_clips import packed_clip
 
 
 def raw(path: Path, pixel_format: str, planes: list[np.ndarray], color_range: int, colorspace: int = 1) -> Path:
@@ -112,3 +113,24 @@ def test_an_error_while_writing_leaves_the_old_file_and_no_other(tmp_path):
 def test_a_clip_cannot_be_written_as_just_anything(tmp_path):
     with pytest.raises(TrainingError, match=r"out\.gif: a clip is written as one of"):
         ClipWriter(tmp_path / "out.gif", ClipInfo(16, 16, Fraction(1, 25), Fraction(25), False))
+
+
+@pytest.mark.parametrize("rotation", [90, 180, -90])
+def test_what_a_telephone_stores_lying_is_seen_upright(tmp_path, rotation):
+    """Evaluation, inspection and training saw such clips on their side, where rain falls across the picture."""
+    upright = [ramp(64, 32, 250, np.uint8), ramp(32, 16, 200, np.uint8), ramp(32, 16, 90, np.uint8)]
+    lying = [np.ascontiguousarray(np.rot90(plane, -rotation // 90)) for plane in upright]
+    height, width = lying[0].shape
+    info = ClipInfo(width, height, Fraction(1, 25), Fraction(25), False, 1, 1, 1, 1, Fraction(4, 3), rotation)
+    with ClipWriter(tmp_path / "a.mkv", info, codec="ffv1") as writer:
+        for index in range(2):
+            writer.write((lying[0], lying[1], lying[2]), index)
+    with ClipReader(tmp_path / "a.mkv", upright=True) as reader:
+        frames = list(reader)
+        assert (reader.info.width, reader.info.height, reader.info.rotation) == (32, 64, 0)
+    for plane, expected in zip(frames[1].planes, upright, strict=True):
+        assert np.array_equal(plane, expected)
+    assert frames[1].rgb().shape == (64, 32, 3)
+    packed = packed_clip(tmp_path / "a.mkv", tmp_path / "cache", 360)
+    assert packed.shape == (2, 6, 32, 16)
+    assert np.abs(packed[1, 0].astype(int) - upright[0][::2, ::2]).max() <= 1
