@@ -50,7 +50,7 @@ class ChannelAttention(nn.Module):
         nn.init.zeros_(self.excite.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        mean = x.mean(dim=(2, 3), keepdim=True)
+        mean = x.float().mean(dim=(2, 3), keepdim=True).to(x.dtype)  # a sum over a picture is too large for half precision
         share: Tensor = torch.sigmoid(self.excite(F.relu(self.squeeze(mean))))
         return x * (2.0 * share)
 
