@@ -50,7 +50,8 @@ class ChannelAttention(nn.Module):
         nn.init.zeros_(self.excite.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        mean = x.float().mean(dim=(2, 3), keepdim=True).to(x.dtype)  # a sum over a picture is too large for half precision
+        wide = torch.float32 if x.dtype == torch.float16 else x.dtype  # half precision cannot hold a picture's sum
+        mean = x.to(wide).mean(dim=(2, 3), keepdim=True).to(x.dtype)
         share: Tensor = torch.sigmoid(self.excite(F.relu(self.squeeze(mean))))
         return x * (2.0 * share)
 
