@@ -34,6 +34,16 @@ class SpikeConv(nn.Module):
         return current, potential
 
 
+class _MixOfChannels(nn.Conv2d):
+    """A 1×1 convolution of a picture of one pixel, as a sum: libraries of convolutions compute the pictures of a batch
+    otherwise than one alone, and what is off by a bit here is so for every neuron of the stream."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        products = self.weight.flatten(1) * x.flatten(1).unsqueeze(1)  # (N, out, in)
+        assert self.bias is not None
+        return (products.sum(2) + self.bias)[..., None, None]
+
+
 class ChannelAttention(nn.Module):
     """Scales each channel by twice the sigmoid of an MLP over all channels' averages (Hu et al., CVPR 2018).
 
@@ -43,8 +53,8 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, channels: int, reduction: int = 4) -> None:
         super().__init__()
-        self.squeeze = nn.Conv2d(channels, channels // reduction, 1)
-        self.excite = nn.Conv2d(channels // reduction, channels, 1)
+        self.squeeze = _MixOfChannels(channels, channels // reduction, 1)
+        self.excite = _MixOfChannels(channels // reduction, channels, 1)
         nn.init.zeros_(self.excite.weight)
         assert self.excite.bias is not None
         nn.init.zeros_(self.excite.bias)
