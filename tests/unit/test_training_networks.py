@@ -1,0 +1,66 @@
+"""The network a run begins with: what has been learnt already is not lost where it grows."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from esdnet.models import load
+from esdnet.stream_blocks import ChannelAttention
+from esdnet.streaming import StreamNet
+from training.networks import build_network
+from training.packed_clips import DataError
+from training.run_config import RunConfig
+
+
+def run(shape: dict[str, Any], init: str = "stream-nano") -> RunConfig:
+    return RunConfig.model_validate(
+        {"name": "a", "init": init, "network": shape, "data": {"clips": [{"path": "clips"}]}, "threads": 1}
+    )
+
+
+def nano() -> StreamNet:
+    network = load("stream-nano")
+    assert isinstance(network, StreamNet)
+    return network
+
+
+@torch.no_grad()
+def derained(network: StreamNet, frames: int = 3) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    state, scene, found = network.eval().initial_state(1, 32, 48), torch.rand(1, 6, 32, 48) * 0.6, []
+    for _ in range(frames):
+        picture, state = network.step(scene + 0.05 * torch.rand(1, 6, 32, 48), state)
+        found.append(picture)
+    return found
+
+
+@pytest.mark.parametrize("grown", [{"encoder_blocks": [1, 2, 3]}, {"attention": True}, {"decoder_blocks": [1, 3]}])
+def test_a_network_that_grows_begins_as_the_one_it_grew_from(grown: dict[str, Any]) -> None:
+    start = nano()
+    network = build_network(run(dataclasses.asdict(start.config) | grown))
+    assert isinstance(network, StreamNet)
+    assert len(network.state_dict()) > len(start.state_dict())
+    for ours, theirs in zip(derained(network), derained(start), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
+def test_a_network_that_shrinks_is_refused() -> None:
+    with pytest.raises(DataError, match="does not fit the network of this run"):
+        build_network(run(dataclasses.asdict(nano().config) | {"encoder_blocks": [0, 1, 1]}))
+
+
+def test_attention_gives_a_stream_in_a_batch_what_it_gives_it_alone() -> None:
+    """Convolutions of one pixel round otherwise for two pictures than for one, and here that reaches every neuron."""
+    torch.manual_seed(3)
+    layer = ChannelAttention(40)
+    torch.nn.init.normal_(layer.excite.weight, std=0.3)
+    features = torch.rand(3, 40, 8, 12)
+    with torch.no_grad():
+        together = layer(features)
+        assert not torch.allclose(together, features)
+        for index in range(3):
+            assert torch.equal(layer(features[index : index + 1]), together[index : index + 1])
