@@ -47,9 +47,12 @@ def _begin_from(network: nn.Module, start: nn.Module, name: str) -> None:
     """Take over the weights of `start`; a layer that has grown in width takes them into its first channels.
 
     Residual blocks that `start` lacks begin as nothing beside the identity, so that no more is lost by growing deeper.
+    Channel attention that the run's network goes without is dropped: every gain is then 1.
     """
     mine = network.state_dict()
     for key, theirs in start.state_dict().items():
+        if ".attention." in key and key not in mine and isinstance(network, StreamNet):
+            continue
         fits = key in mine and theirs.dim() == mine[key].dim()
         if not fits or any(a > b for a, b in zip(theirs.shape, mine[key].shape, strict=True)):
             raise DataError(f"init: {key} of {name} does not fit the network of this run")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from esdnet.checkpoint import save
 from esdnet.models import load
 from esdnet.stream_blocks import ChannelAttention
 from esdnet.streaming import StreamNet
@@ -51,6 +53,15 @@ def test_a_network_that_grows_begins_as_the_one_it_grew_from(grown: dict[str, An
 def test_a_network_that_shrinks_is_refused() -> None:
     with pytest.raises(DataError, match="does not fit the network of this run"):
         build_network(run(dataclasses.asdict(nano().config) | {"encoder_blocks": [0, 1, 1]}))
+
+
+def test_attention_may_be_dropped(tmp_path: Path) -> None:
+    with_it = build_network(run(dataclasses.asdict(nano().config) | {"attention": True}))
+    save(with_it, tmp_path / "with.safetensors")
+    without = build_network(run(dataclasses.asdict(nano().config), init=str(tmp_path / "with.safetensors")))
+    assert isinstance(without, StreamNet)
+    for ours, theirs in zip(derained(without), derained(nano()), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
 
 
 def test_attention_gives_a_stream_in_a_batch_what_it_gives_it_alone() -> None:
