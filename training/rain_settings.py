@@ -75,7 +75,7 @@ class RainSettings(BaseModel):
         def log(low: float, high: float) -> float:
             return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
-        kind = str(rng.choice(["dry", "real", "rendered", "bold", "heavy"], p=[0.15, 0.33, 0.24, 0.20, 0.08]))
+        kind = str(rng.choice(["dry", "real", "rendered", "bold", "heavy"], p=[0.15, 0.26, 0.25, 0.24, 0.10]))
         # Wind, and a camera that drives, slant rain as far as this: with a narrow spread about the vertical the network
         # left diagonal rain alone, however plain it was.
         upright, slanted = rng.normal(0, 12), uniform(-55, 55)
@@ -97,9 +97,9 @@ class RainSettings(BaseModel):
         }
         if kind == "dry":
             knobs |= {"intensity": 0.0, "mist": 0.0}
-        elif kind == "real":  # filmed rain: short to middling, soft, often only a few drops, near ones short and wide
-            knobs |= {"intensity": uniform(0.08, 0.75), "length": log(5, 60), "width": log(0.6, 2.6)}
-            knobs |= {"opacity": log(0.07, 0.8), "depth": uniform(1.3, 3.5), "softness": uniform(0.2, 0.8)}
+        elif kind == "real":  # filmed rain: thin, short to middling, soft
+            knobs |= {"intensity": uniform(0.2, 0.75), "length": log(6, 60), "width": log(0.6, 1.8)}
+            knobs |= {"opacity": log(0.07, 0.6), "depth": uniform(1.3, 3.5), "softness": uniform(0.2, 0.8)}
         elif kind == "rendered":  # video benchmarks: long, fast, half transparent
             knobs |= {"intensity": uniform(0.2, 0.65), "length": log(12, 60), "width": log(0.7, 1.9)}
             knobs |= {"opacity": log(0.1, 0.4), "depth": uniform(1.1, 2.5), "softness": uniform(0.1, 0.6)}
