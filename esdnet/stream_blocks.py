@@ -47,14 +47,16 @@ class _MixOfChannels(nn.Conv2d):
 class ChannelAttention(nn.Module):
     """Scales each channel by twice the sigmoid of an MLP over all channels' averages (Hu et al., CVPR 2018).
 
-    It lets a network that sees 70 pixels know what holds for the whole picture, such as the direction in which rain
-    falls. Every gain is 1 at the start, so that it may be added to a network that has learnt already.
+    It lets a network that sees 70 pixels know what holds for the whole picture: whether it rains, as it turned out; so
+    the shipped weights do without it (docs/experiments.md). Every gain is 1 at first, so that it may be added to a
+    network that has learnt already.
     """
 
     def __init__(self, channels: int, reduction: int = 4) -> None:
         super().__init__()
-        self.squeeze = _MixOfChannels(channels, channels // reduction, 1)
-        self.excite = _MixOfChannels(channels // reduction, channels, 1)
+        hidden = max(1, channels // reduction)
+        self.squeeze = _MixOfChannels(channels, hidden, 1)
+        self.excite = _MixOfChannels(hidden, channels, 1)
         nn.init.zeros_(self.excite.weight)
         assert self.excite.bias is not None
         nn.init.zeros_(self.excite.bias)

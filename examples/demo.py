@@ -20,7 +20,8 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from training.clips import ClipInfo, ClipReader, ClipWriter
+from training.clip_writer import ClipWriter
+from training.clips import ClipInfo, ClipReader
 from training.metrics import luma, psnr
 
 WIDTH, HEIGHT, RATE = 640, 360, 25

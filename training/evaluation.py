@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esdnet.energy import energy_meter
-from training.clips import ClipFrame, ClipInfo, ClipReader, to_frame
+from training.clip_writer import to_frame
+from training.clips import ClipFrame, ClipInfo, ClipReader
 from training.errors import TrainingError
 from training.metrics import Perceptual, Scores
 from training.paired_pictures import read_pair

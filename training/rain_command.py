@@ -60,7 +60,8 @@ def rain(
 
     import numpy as np
 
-    from training.clips import ClipReader, ClipWriter
+    from training.clip_writer import ClipWriter
+    from training.clips import ClipReader
     from training.rain_settings import REFERENCE_HEIGHT, RainSettings
 
     _check_destination(src, dst, codec, overwrite)
@@ -95,7 +96,7 @@ def rain(
 def _check_destination(src: str, dst: str, codec: str, overwrite: bool) -> None:
     from pathlib import Path
 
-    from training.clips import CONTAINERS
+    from training.clip_writer import CONTAINERS
     from training.errors import TrainingError
 
     source, target = Path(src), Path(dst)

@@ -13,7 +13,8 @@ import pytest
 
 from esdnet import load
 from tests.front_door import derain
-from training.clips import ClipInfo, ClipWriter
+from training.clip_writer import ClipWriter
+from training.clips import ClipInfo
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.clips import ClipInfo, ClipReader, ClipWriter
+from training.clip_writer import ClipWriter
+from training.clips import ClipInfo, ClipReader
 from training.rain_settings import RainSettings
 
 KNOBS = ["intensity", "length", "width", "opacity", "exposure", "angle", "gusts", "crossing", "brightness", "mist"]

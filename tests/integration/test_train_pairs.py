@@ -20,7 +20,8 @@ import esdnet
 from esdnet.network import ESDNet
 from esdnet.streaming import StreamNet
 from tests.front_door import derain
-from training.clips import ClipInfo, ClipWriter
+from training.clip_writer import ClipWriter
+from training.clips import ClipInfo
 from training.errors import TrainingError
 from training.run_config import read_run
 from training.train import train

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from training.clips import ClipInfo, ClipReader, ClipWriter, to_frame
+from training.clip_writer import ClipWriter, to_frame
+from training.clips import ClipInfo, ClipReader
 from training.errors import TrainingError
 from training.levels import normalise, quantise
 from training.packed_clips import packed_clip

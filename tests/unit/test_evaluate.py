@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from training.clips import ClipInfo, ClipWriter
+from training.clip_writer import ClipWriter
+from training.clips import ClipInfo
 from training.errors import TrainingError
 from training.evaluation import evaluate_pair
 from training.pairs import Pair
