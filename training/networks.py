@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 import esdnet.models
 from esdnet.errors import ModelError
 from esdnet.network import ESDNet, EsdnetConfig
+from esdnet.stream_blocks import SpikeConv
 from esdnet.streaming import StreamConfig, StreamNet
 from training.packed_clips import DataError
 from training.run_config import RunConfig
@@ -47,7 +49,8 @@ def _begin_from(network: nn.Module, start: nn.Module, name: str) -> None:
     """Take over the weights of `start`; a layer that has grown in width takes them into its first channels.
 
     Residual blocks that `start` lacks begin as nothing beside the identity, so that no more is lost by growing deeper.
-    Channel attention that the run's network goes without is dropped: every gain is then 1.
+    Channel attention that the run's network goes without is dropped: every gain is then 1. Other spike levels than
+    those of `start` change how finely its neurons fire, not how much they pass on.
     """
     mine = network.state_dict()
     for key, theirs in start.state_dict().items():
@@ -60,3 +63,15 @@ def _begin_from(network: nn.Module, start: nn.Module, name: str) -> None:
     for key in mine.keys() - start.state_dict().keys():
         if key.endswith(".second.norm.weight"):
             mine[key].zero_()
+    if isinstance(network, StreamNet) and isinstance(start, StreamNet):
+        _fire_in_steps(network, network.config.spike_levels / start.config.spike_levels)
+
+
+def _fire_in_steps(network: StreamNet, finer: float) -> None:
+    """Divide thresholds by `finer`; batch norms hear of the currents, which are that much larger."""
+    for unit in network.modules():
+        if isinstance(unit, SpikeConv):
+            unit.lif.log_threshold.sub_(math.log(finer))
+            assert unit.norm.running_mean is not None and unit.norm.running_var is not None
+            unit.norm.running_mean *= finer
+            unit.norm.running_var *= finer**2

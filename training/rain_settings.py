@@ -66,7 +66,7 @@ class RainSettings(BaseModel):
         """Draw settings as varied as rain is in the wild and in the benchmarks.
 
         `height` is that of the whole picture in pixels, also where only a crop of it is to be rained on.
-        About 15 % are dry; most are thin, faint and fast; some are heavy, long, wide, or fall in two directions.
+        About a ninth are dry; most are thin, faint and fast; some are heavy, long, wide, or fall in two directions.
         """
 
         def uniform(low: float, high: float) -> float:
@@ -75,7 +75,7 @@ class RainSettings(BaseModel):
         def log(low: float, high: float) -> float:
             return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
-        kind = str(rng.choice(["dry", "real", "rendered", "bold", "heavy"], p=[0.15, 0.26, 0.25, 0.24, 0.10]))
+        kind = str(rng.choice(["dry", "real", "rendered", "bold", "heavy"], p=[0.11, 0.26, 0.26, 0.27, 0.10]))
         # Wind, and a camera that drives, slant rain as far as this: with a narrow spread about the vertical the network
         # left diagonal rain alone, however plain it was.
         upright, slanted = rng.normal(0, 12), uniform(-55, 55)

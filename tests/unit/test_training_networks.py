@@ -12,7 +12,7 @@ import torch
 from esdnet.checkpoint import save
 from esdnet.models import load
 from esdnet.stream_blocks import ChannelAttention
-from esdnet.streaming import StreamNet
+from esdnet.streaming import StreamConfig, StreamNet
 from training.networks import build_network
 from training.packed_clips import DataError
 from training.run_config import RunConfig
@@ -48,6 +48,25 @@ def test_a_network_that_grows_begins_as_the_one_it_grew_from(grown: dict[str, An
     assert len(network.state_dict()) > len(start.state_dict())
     for ours, theirs in zip(derained(network), derained(start), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("levels", [32, 8])
+def test_other_spike_levels_keep_what_was_learnt(levels: int) -> None:
+    """Weights that came with thresholds for 16 spikes were cut off at 8, and gave another picture altogether."""
+    start = nano()
+    shape = dataclasses.asdict(start.config) | {"spike_levels": levels}
+    network = build_network(run(shape))
+    assert isinstance(network, StreamNet)
+    as_it_came = StreamNet(StreamConfig(**shape))
+    as_it_came.load_state_dict(start.state_dict())
+
+    def apart(other: StreamNet) -> float:
+        pairs = zip(derained(other), derained(start), strict=True)
+        return float(torch.stack([(a - b).square().mean() for a, b in pairs]).mean().sqrt())
+
+    assert apart(network) < 0.01
+    if levels < start.config.spike_levels:
+        assert apart(network) < apart(as_it_came) / 2
 
 
 def test_a_network_that_shrinks_is_refused() -> None:
