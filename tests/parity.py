@@ -40,6 +40,11 @@ def psnr(a: Any, b: Any, peak: float) -> float:
     return 200.0 if mse == 0 else 10 * float(np.log10(peak**2 / mse))
 
 
+def mean_difference(a: MembraneState, b: MembraneState) -> float:
+    """How far potentials are apart on average: a finer spike moves more of them over a bound, each by less."""
+    return float(torch.cat([(a[name] - b[name]).abs().flatten() for name in b]).mean())
+
+
 def share_that_differs(a: MembraneState, b: MembraneState) -> float:
     """Of all potentials, those that are not the same to within rounding: one spike more or less moves a few."""
     return float(torch.cat([((a[name] - b[name]).abs() > 1e-3).flatten() for name in b]).float().mean())

@@ -52,6 +52,8 @@ def _begin_from(network: nn.Module, start: nn.Module, name: str) -> None:
     Channel attention that the run's network goes without is dropped: every gain is then 1. Other spike levels than
     those of `start` change how finely its neurons fire, not how much they pass on.
     """
+    if isinstance(network, StreamNet) and isinstance(start, StreamNet):
+        _fire_finer(start, network.config.spike_levels / start.config.spike_levels)
     mine = network.state_dict()
     for key, theirs in start.state_dict().items():
         if ".attention." in key and key not in mine and isinstance(network, StreamNet):
@@ -63,11 +65,9 @@ def _begin_from(network: nn.Module, start: nn.Module, name: str) -> None:
     for key in mine.keys() - start.state_dict().keys():
         if key.endswith(".second.norm.weight"):
             mine[key].zero_()
-    if isinstance(network, StreamNet) and isinstance(start, StreamNet):
-        _fire_in_steps(network, network.config.spike_levels / start.config.spike_levels)
 
 
-def _fire_in_steps(network: StreamNet, finer: float) -> None:
+def _fire_finer(network: StreamNet, finer: float) -> None:
     """Divide thresholds by `finer`; batch norms hear of the currents, which are that much larger."""
     for unit in network.modules():
         if isinstance(unit, SpikeConv):

@@ -11,7 +11,7 @@ from esdnet.firing import FiringRate, firing_rates
 from esdnet.models import load
 from esdnet.runtimes import open_runtime
 from esdnet.streaming import StreamNet
-from tests.parity import frames_of, packed, psnr, share_that_differs
+from tests.parity import frames_of, mean_difference, packed, psnr, share_that_differs
 
 pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
 FRAMES, RESET_AT = 100, 40
@@ -43,7 +43,7 @@ def test_membranes_and_firing_rates_are_eagers(network: StreamNet) -> None:
     compiled = open_runtime("openvino", network, threads=1)
     state = own = eager.initial_state(1, 80, 128)
     rates: dict[str, dict[str, FiringRate]] = {}
-    differing = []
+    differing, difference = [], []
     with firing_rates(eager._network) as rates["eager"], firing_rates(probe._network) as rates["own"]:
         for index, planes in enumerate(frames_of(160, 256, FRAMES)):
             if index == RESET_AT:
@@ -52,9 +52,12 @@ def test_membranes_and_firing_rates_are_eagers(network: StreamNet) -> None:
             _, theirs = compiled.step(frame, state)
             _, state = eager.step(frame, state)
             differing.append(share_that_differs(theirs, state))
+            difference.append(mean_difference(theirs, state))
             probe.step(frame, own)  # how often the neurons fire where OpenVINO goes its own way from the start
             _, own = compiled.step(frame, own)
-    assert np.mean(differing) < 0.045  # 0.034 of potentials: with 16 spikes at most there are thresholds everywhere
+    # 0.012 to 0.016 (and 0.0009 to 0.0013) with weights of 8 levels: 16 levels have twice the thresholds to be at.
+    assert np.mean(differing) < 0.04
+    assert np.mean(difference) < 0.002
     for layer, rate in rates["eager"].items():
         assert rate.rate > 0.05
         assert rates["own"][layer].rate == pytest.approx(rate.rate, rel=0.01), layer
