@@ -1,112 +1,137 @@
-"""Where each part of the picture was a frame ago: block matching, coarse to fine, and the warp of a state along it.
+"""Where each part of the picture was a frame ago: dense inverse search in patches, coarse to fine.
 
 A membrane that holds what is no longer there hurts (shared experiments: carrying costs up to 1.1 dB where the camera
-moves). So the past is moved to where its content is now before it is used. Nothing here is learnt and no gradient
-flows through the search: it is classical hierarchical block matching (as in video coding; e.g. Bierling 1988) with
-the sub-pixel step taken by a soft arg-min over the costs (as in GC-Net, ICCV 2017), written as plain tensor
-operations so that every runtime can compile it.
+moves). So the past is moved to where its content is now before it is used (`warp.py`). Nothing here is learnt and no
+gradient flows through the search. It is DIS optical flow (Kroeger et al., "Fast Optical Flow using Dense Inverse
+Search", ECCV 2016) written as plain tensor operations, so that every runtime can compile it:
+
+* Each level of a pyramid is divided into cells; a patch is a cell and what is around it, weighted by nearness. A patch
+  has one displacement, found by Gauss-Newton steps on its squared differences with the gradient of the *present*
+  (inverse compositional: Baker & Matthews, IJCV 2004), which is computed once.
+* A patch's mean difference does not count: rain brightens what it falls on.
+* From level to level, each patch may take over what its neighbours have found where that explains it better
+  (propagation, as in PatchMatch, Barnes et al., SIGGRAPH 2009), and once more at the end; at the coarser levels it may
+  also stay where it is.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from esdnet.box import box
+from esdnet.warp import grown, warp
+
+LEVELS = 4
+"""Of the pyramid, the finest being the half-size picture that the network works on; each halves the one before."""
+CELL = 4
+"""Pixels of a level to a cell's side."""
+STEPS = 2
+"""Gauss-Newton steps a level."""
+_FLAT = 1e-4
+"""Added to a patch's mean squared gradient (luma 0..1 a pixel): where there is nothing to go by, nothing moves."""
+_LONGEST = 1.0
+"""Pixels of a level that a step may take along each axis."""
+_NEIGHBOURS = (1, 3, 5, 7)
+"""Above, left, right and below, as places in a 3 × 3 kernel."""
+_STAY_SHARE, _STAY = 0.8, 3e-5
+"""Of the variance that staying leaves, so much less counts: a displacement can always be found that imitates a little of
+the rain, and what stands still shall not tremble."""
+_INDIFFERENT = 3e-5
+"""Variance (luma² 0..1) by which one displacement must be better than another to be worth more than a third of it."""
 
 
-class SearchLevel(NamedTuple):
-    """One size of the search, finest last. Sizes are of the half-size picture that the network works on; each scale is
-    a whole multiple of the next."""
-
-    scale: int  # the pictures are averaged over scale × scale
-    radius: int  # displacements -radius..radius in pixels of that scale
-    block: int  # absolute differences are averaged over block × block before the window
-    window: int  # width of the box (in blocks) over which costs are compared
-
-
-LEVELS = (SearchLevel(4, 4, 1, 5), SearchLevel(2, 1, 2, 3), SearchLevel(1, 1, 2, 3))
-# Measured on dev/video_pairs (docs/experiments.md): reaches ±38 pixels of the full picture; finer windows find more.
-STAY_BIAS = 0.002  # cost (luma 0..1) added a pixel of displacement: noise and rain must not move a still picture
-TEMPERATURE = 0.004  # of the soft arg-min, luma 0..1
+def _patch_means(*pictures: Tensor) -> Tensor:
+    """Means of each (N, C, H, W) over the cells' patches, (N, all C, H / CELL, W / CELL): cells weighted 1 4 1 along
+    each axis. They are put together as cells, not as pictures, which would be most of a compiled search's copying."""
+    cells = F.pad(torch.cat([F.avg_pool2d(x, CELL) for x in pictures], dim=1), (1, 1, 1, 1), mode="replicate")
+    line = (torch.arange(3, device=cells.device) % 2 * 3 + 1).to(cells.dtype) * (1.0 / 6.0)
+    channels = cells.shape[1]
+    return F.conv2d(cells, (line.view(3, 1) * line).expand(channels, 1, 3, 3), groups=channels)
 
 
-def _search(past: Tensor, present: Tensor, level: SearchLevel) -> Tensor:
-    """Displacement (N, H, W, 2) into `past` that explains `present` best, both (N, 1, H, W)."""
-    radius, side = level.radius, 2 * level.radius + 1
-    pair = torch.cat([past, present], dim=1) if radius == 1 else past
-    # One convolution whose kernels hold a single 1 each gives all the shifted pictures: exact, and a few steps of a
-    # compiled graph where slices would be hundreds. Small kernels take the present off as well.
-    kernels = torch.eye(side * side, device=past.device, dtype=past.dtype).view(side * side, 1, side, side)
-    if radius == 1:
-        kernels = torch.cat([kernels, -kernels[side * side // 2].expand_as(kernels)], dim=1)
-    shifted = F.conv2d(F.pad(pair, (radius, radius, radius, radius), mode="replicate"), kernels)
-    cost = (shifted if radius == 1 else shifted - present).abs()
-    if level.block > 1:
-        cost = F.avg_pool2d(cost, level.block, level.block)
-    cost = box(cost, level.window)
-    steps = torch.arange(side * side, device=past.device)
-    offsets = torch.stack([steps % side - radius, steps // side - radius]).to(past.dtype)  # (2, K): x, y
-    cost = cost + STAY_BIAS * offsets.abs().amax(0).view(1, -1, 1, 1)
-    share = torch.softmax(cost * (-1.0 / TEMPERATURE), dim=1)
-    displacement = F.conv2d(share, offsets.view(2, -1, 1, 1))
-    return _grown(displacement.permute(0, 2, 3, 1), level.block)
+def _gradient(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Central differences of (N, 1, H, W) along x and y."""
+    wide = F.pad(x, (1, 1, 1, 1), mode="replicate")
+    return (wide[..., 1:-1, 2:] - wide[..., 1:-1, :-2]) * 0.5, (wide[..., 2:, 1:-1] - wide[..., :-2, 1:-1]) * 0.5
 
 
-def _grown(flow: Tensor, factor: int) -> Tensor:
-    """`flow` (N, H, W, 2) at `factor` times the size, bilinear, borders repeated; its values stay as they are.
+class _Level:
+    """One size of the two pictures, (N, 1, H, W), and the search in it. Flows are (N, 2, cells, cells), x then y."""
 
-    Twice is written as a small convolution to the four phases: interpolating two channels takes compiled runtimes on a
-    CPU two to four times as long.
-    """
-    if factor == 1:
-        return flow
-    if factor != 2:
-        grown = F.interpolate(flow.permute(0, 3, 1, 2), scale_factor=float(factor), mode="bilinear")
-        return grown.permute(0, 2, 3, 1)
-    streams, height, width, _ = flow.shape
-    taps = torch.arange(3, device=flow.device, dtype=flow.dtype) - 1.0
-    places = torch.arange(2, device=flow.device, dtype=flow.dtype) * 0.5 - 0.25
-    line = torch.relu(1.0 - (taps.view(1, 3) - places.view(2, 1)).abs())  # (phase, tap): ¼ ¾ 0 and 0 ¾ ¼
-    kernel = (line.view(2, 1, 3, 1) * line.view(1, 2, 1, 3)).view(4, 1, 1, 3, 3)
-    own = torch.eye(2, device=flow.device, dtype=flow.dtype).view(1, 2, 2, 1, 1)
-    weight = (kernel * own).view(8, 2, 3, 3)  # to (row, column, x or y)
-    phases = F.conv2d(F.pad(flow.permute(0, 3, 1, 2), (1, 1, 1, 1), mode="replicate"), weight).permute(0, 2, 3, 1)
-    rows = phases.reshape(streams, height, width, 2, 4).permute(0, 1, 3, 2, 4)
-    return rows.reshape(streams, 2 * height, 2 * width, 2)
+    def __init__(self, past: Tensor, present: Tensor) -> None:
+        self.past, self.present = past, present
+        self.gx, self.gy = gx, gy = _gradient(present)
+        xx, yy, xy, self.mx, self.my = _patch_means(gx * gx, gy * gy, gx * gy, gx, gy).split(1, dim=1)
+        xx, yy = xx - self.mx * self.mx + _FLAT, yy - self.my * self.my + _FLAT
+        xy = xy - self.mx * self.my
+        scale = 1.0 / (xx * yy - xy * xy)
+        self.inverse = (yy * scale, xy * scale, xx * scale)
 
+    def left(self, flow: Tensor) -> Tensor:
+        """What displacements leave unexplained: (N, K, H, W) of K candidates (N, 2 · K, cells, cells)."""
+        streams, _, height, width = self.past.shape
+        count = flow.shape[1] // 2
+        past = self.past.expand(streams, count, height, width).reshape(-1, 1, height, width)
+        moved = warp(past, grown(flow.reshape(-1, 2, *flow.shape[-2:]), CELL))
+        return self.present - moved.view(streams, count, height, width)
 
-def warp(picture: Tensor, flow: Tensor) -> Tensor:
-    """`picture` (N, C, H, W) sampled (bilinear, borders repeated) at each pixel + `flow` (N, H, W, 2), x then y."""
-    height, width = picture.shape[-2:]
-    xs = torch.arange(width, device=flow.device, dtype=flow.dtype).view(1, 1, width) + 0.5
-    ys = torch.arange(height, device=flow.device, dtype=flow.dtype).view(1, height, 1) + 0.5
-    places = torch.stack([xs.expand(1, height, width), ys.expand(1, height, width)], dim=-1)  # (1, H, W, 2): a constant
-    pair = torch.arange(2, device=flow.device, dtype=flow.dtype)
-    scale = 2.0 / width + (2.0 / height - 2.0 / width) * pair  # pixels → −1..1, x then y
-    grid = (flow + places) * scale - 1.0
-    return F.grid_sample(picture, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    def step(self, flow: Tensor) -> Tensor:
+        """`flow` after a Gauss-Newton step."""
+        left = self.left(flow)
+        x, y, mean = _patch_means(self.gx * left, self.gy * left, left).split(1, dim=1)
+        x, y = x - self.mx * mean, y - self.my * mean
+        yy, xy, xx = self.inverse
+        return flow + torch.cat([yy * x - xy * y, xx * y - xy * x], dim=1).clamp(-_LONGEST, _LONGEST)
+
+    def propagate(self, flow: Tensor) -> Tensor:
+        """Each patch's own displacement or a neighbour's, or none: the one that leaves least variance.
+
+        Chosen by a soft arg-min, so that runtimes whose rounding differs agree where two are as good.
+        """
+        places = (4, *_NEIGHBOURS)  # of a 3 × 3 kernel that holds a single 1 for each candidate
+        count = len(places) + 1
+        taps = torch.zeros(count, 9, device=flow.device, dtype=flow.dtype)
+        for index, place in enumerate(places):
+            taps[index, place] = 1.0
+        own = torch.eye(2, device=flow.device, dtype=flow.dtype).view(1, 2, 2, 1, 1)
+        weight = (taps.view(count, 1, 1, 3, 3) * own).view(2 * count, 2, 3, 3)
+        candidates = F.conv2d(F.pad(flow, (1, 1, 1, 1), mode="replicate"), weight)
+        left = self.left(candidates)
+        squares, means = _patch_means(left * left, left).chunk(2, dim=1)
+        variance = squares - means * means
+        variance = torch.cat([variance[:, :-1], variance[:, -1:] * _STAY_SHARE - _STAY], dim=1)
+        share = torch.softmax(variance * (-1.0 / _INDIFFERENT), dim=1)
+        pairs = candidates.view(-1, count, 2, *flow.shape[-2:])
+        return (share.unsqueeze(2) * pairs).sum(dim=1)
 
 
 @torch.no_grad()
-def estimate_motion(past: Tensor, present: Tensor, levels: tuple[SearchLevel, ...] = LEVELS) -> Tensor:
-    """Motion of the half-size luma `past` → `present`, both (N, 1, H, W) in 0..1, H and W multiples of 4.
+def estimate_motion(past: Tensor, present: Tensor) -> Tensor:
+    """Motion of the half-size luma `past` → `present`, both (N, 1, H, W) in 0..1.
 
-    Returns the flow (N, H, W, 2) in pixels, x then y, to be added to a pixel's place to find where it was.
+    Returns the flow (N, 2, ⌈H / CELL⌉, ⌈W / CELL⌉), a cell's in pixels of that size, x then y: what is to be added to
+    its place to find where it was.
     """
+    height, width = past.shape[-2:]
+    whole = CELL << (LEVELS - 1)
+    rest = (0, -width % whole, 0, -height % whole)
+    sizes = [(F.pad(past, rest, mode="replicate"), F.pad(present, rest, mode="replicate"))]
+    for _ in range(LEVELS - 1):
+        old, new = sizes[-1]
+        sizes.append((F.avg_pool2d(old, 2), F.avg_pool2d(new, 2)))
     flow: Tensor | None = None
-    before = 1
-    for level in levels:
-        old, new = (F.avg_pool2d(p, level.scale) if level.scale > 1 else p for p in (past, present))
+    for number, (old, new) in reversed(list(enumerate(sizes))):
+        level = _Level(old, new)
         if flow is None:
-            flow = _search(old, new, level)
+            flow = torch.zeros_like(F.avg_pool2d(old, CELL)).repeat(1, 2, 1, 1)
         else:
-            ratio = before // level.scale
-            flow = _grown(flow, ratio) * ratio
-            flow = flow + _search(warp(old, flow), new, level)
-        before = level.scale
+            flow = 2.0 * grown(flow, 2)
+            if number:
+                flow = level.propagate(flow)
+        for _ in range(STEPS):
+            flow = level.step(flow)
+        if not number:
+            flow = level.propagate(flow)
     assert flow is not None
-    return flow
+    return flow[..., : -(-height // CELL), : -(-width // CELL)]

@@ -32,11 +32,12 @@ from torch import Tensor, nn
 
 from esdnet.box import box_plane
 from esdnet.errors import ModelError
-from esdnet.motion import estimate_motion, warp
+from esdnet.motion import CELL, estimate_motion
 from esdnet.planes import CHANNELS, luma
 from esdnet.state import MembraneState
 from esdnet.stream_blocks import Block, Run, SpikeConv
 from esdnet.stream_config import StreamConfig
+from esdnet.warp import warp_packed
 
 __all__ = ["STRIDE", "StreamConfig", "StreamNet"]
 
@@ -136,7 +137,7 @@ class StreamNet(nn.Module):
                 past, now = torch.cat([past, state["seen"]], 1), torch.cat([frame, frame[:, :4]], 1)
                 kept["seen"] = frame[:, :4].clone()  # the frame is the caller's, who may write the next one into it
             if self.config.align:
-                past = warp(past, estimate_motion(luma(past), luma(frame)).to(past.dtype))
+                past = warp_packed(past, estimate_motion(luma(past), luma(frame)).to(past.dtype), CELL)
             past = torch.where(age > 0, past, now)
             past, seen = past[:, :CHANNELS], past[:, CHANNELS:] if self.config.seen else past[:, :4]
             kept["age"] = age + (1.0 - age) * _AGE_STEP
