@@ -1,7 +1,7 @@
 """What a network costs: parameters, multiply-accumulates a pixel and frame, bytes of state. Counted, not estimated.
 
 Only convolutions are counted, as in the tables of the field; a spike convolution counts like any other here (what its
-spikes save is energy: `energy.py`). Element-wise steps and the block matching of the streaming networks are left out.
+spikes save is energy: `energy.py`). Element-wise steps and the streaming networks' search for motion are left out.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ Convolutions fed with anything else multiply, and count in full: the stem, the h
 the paper's network. The twin has the same convolutions with ReLU for neurons: multiply-accumulates throughout, and one
 pass where a picture network takes T time steps.
 
-Not counted, on either side: batch norm (folded), interpolation, block matching, and what moving data costs; on the
-spiking side the neurons' own arithmetic (a leak, a threshold and a reset each).
+Not counted, on either side: batch norm (folded), interpolation, the search for motion, and what moving data costs; on
+the spiking side the neurons' own arithmetic (a leak, a threshold and a reset each).
 """
 
 from __future__ import annotations

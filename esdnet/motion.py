@@ -10,8 +10,7 @@ Search", ECCV 2016) written as plain tensor operations, so that every runtime ca
   (inverse compositional: Baker & Matthews, IJCV 2004), which is computed once.
 * A patch's mean difference does not count: rain brightens what it falls on.
 * From level to level, each patch may take over what its neighbours have found where that explains it better
-  (propagation, as in PatchMatch, Barnes et al., SIGGRAPH 2009), and once more at the end; at the coarser levels it may
-  also stay where it is.
+  (propagation, as in PatchMatch, Barnes et al., SIGGRAPH 2009), or stay where it is; so it does once more at the end.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ _LONGEST = 1.0
 _NEIGHBOURS = (1, 3, 5, 7)
 """Above, left, right and below, as places in a 3 × 3 kernel."""
 _STAY_SHARE, _STAY = 0.8, 3e-5
-"""Of the variance that staying leaves, so much less counts: a displacement can always be found that imitates a little of
-the rain, and what stands still shall not tremble."""
+"""Of the variance that staying leaves, so much less counts: a displacement can always be found that imitates a little
+of the rain, and what stands still shall not tremble."""
 _INDIFFERENT = 3e-5
 """Variance (luma² 0..1) by which one displacement must be better than another to be worth more than a third of it."""
 
@@ -62,10 +61,11 @@ class _Level:
     def __init__(self, past: Tensor, present: Tensor) -> None:
         self.past, self.present = past, present
         self.gx, self.gy = gx, gy = _gradient(present)
-        xx, yy, xy, self.mx, self.my = _patch_means(gx * gx, gy * gy, gx * gy, gx, gy).split(1, dim=1)
-        xx, yy = xx - self.mx * self.mx + _FLAT, yy - self.my * self.my + _FLAT
+        xx, yy, xy, self.mx, self.my = torch.split(_patch_means(gx * gx, gy * gy, gx * gy, gx, gy), 1, dim=1)
+        # In bfloat16 a patch with one gradient throughout has less than no variance, and an edge no determinant.
+        xx, yy = F.relu(xx - self.mx * self.mx) + _FLAT, F.relu(yy - self.my * self.my) + _FLAT
         xy = xy - self.mx * self.my
-        scale = 1.0 / (xx * yy - xy * xy)
+        scale = 1.0 / (xx * yy - xy * xy).clamp_min(_FLAT * _FLAT)
         self.inverse = (yy * scale, xy * scale, xx * scale)
 
     def left(self, flow: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class _Level:
     def step(self, flow: Tensor) -> Tensor:
         """`flow` after a Gauss-Newton step."""
         left = self.left(flow)
-        x, y, mean = _patch_means(self.gx * left, self.gy * left, left).split(1, dim=1)
+        x, y, mean = torch.split(_patch_means(self.gx * left, self.gy * left, left), 1, dim=1)
         x, y = x - self.mx * mean, y - self.my * mean
         yy, xy, xx = self.inverse
         return flow + torch.cat([yy * x - xy * y, xx * y - xy * x], dim=1).clamp(-_LONGEST, _LONGEST)

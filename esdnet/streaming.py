@@ -12,8 +12,8 @@ whose output is the rain layer. It differs where the sequence is concerned:
       V[t] = (1 − g)·I[t] + g·A(V[t−1]),     I = rainy − rain
 
   with a leak g in 0..1 that the network computes for every pixel from the present and the past, and A, the
-  alignment of the past with the present (`motion.py`). Where little moves, g rises and rain that comes and goes
-  averages out of the potential; where the past does not fit, g falls and the network works as on a single picture;
+  alignment of the past with the present (`motion.py`, `warp.py`). Where little moves, g rises and rain that comes and
+  goes averages out of the potential; where the past does not fit, g falls and the network works as on a single picture;
   where it plainly cannot fit (`_trust`), all membranes are forgotten. An input-dependent leak is what gated LIF neurons
   learn (GLIF, NeurIPS 2022); a non-firing leaky read-out is common in spiking regression (e.g. Bellec et al., NeurIPS
   2018).

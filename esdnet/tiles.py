@@ -1,7 +1,7 @@
 """Frames too large for the memory at hand: derained tile by tile, each with membranes of its own.
 
 A tile sees only a part of the picture, so it overlaps its neighbours by more than what the network looks around itself
-for, and the search for motion too (`motion.py` reaches 38 pixels a frame). In the overlap the results pass over into
+for, and the search for motion too (`motion.py` reaches 60 pixels a frame). In the overlap the results pass over into
 each other, so that there is no seam. Every tile has the same size, and keeps its state from frame to frame.
 
 What a tile cannot know is what channel attention averages over the whole picture, for networks that have it (the

@@ -3,7 +3,7 @@
 The roofline model (Williams et al., Communications of the ACM, 2009) bounds a program's speed by its arithmetic and by
 its memory traffic. Counted here is the least traffic without fusion across layers: every convolution and every layer
 of neurons reads its inputs and writes its outputs once, weights once; the state, always float32, is read and written.
-The block matching is left out, as in `complexity.py`. A cache that holds a layer's pictures makes the real traffic
+The search for motion is left out, as in `complexity.py`. A cache that holds a layer's pictures makes the real traffic
 less; reorders between memory layouts make it more.
 """
 

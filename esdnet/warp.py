@@ -13,8 +13,8 @@ def grown(flow: Tensor, factor: int) -> Tensor:
     """`flow` (N, 2, H, W) at `factor` times the size, bilinear, borders repeated; its values stay as they are.
 
     Written as a small convolution to the factor² phases of a pixel: interpolating two channels takes compiled runtimes
-    on a CPU two to four times as long. (Of a handful of pixels not: PyTorch's convolutions round those of several streams
-    otherwise than of one.)
+    on a CPU two to four times as long. (Of a handful of pixels not: PyTorch's convolutions round those of several
+    streams otherwise than of one.)
     """
     if flow.shape[-2] * flow.shape[-1] < _HANDFUL:
         return F.interpolate(flow, scale_factor=float(factor), mode="bilinear")

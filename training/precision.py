@@ -1,7 +1,7 @@
 """Convolutions in 16 bits where the device has them; everything else stays in float32.
 
 Not autocast over the whole network: a membrane potential that is rounded to 8 bits of mantissa at every frame leaks
-where it should not, and block matching computes coordinates, which bfloat16 cannot tell apart above 256. The
+where it should not, and the search for motion computes coordinates, which bfloat16 cannot tell apart above 256. The
 convolutions are where the time goes.
 """
 
