@@ -47,7 +47,7 @@ def test_finds_a_pan(dx: int, dy: int, streaks: int) -> None:
 
 
 def test_finds_parts_of_a_pixel() -> None:
-    """What the search before could not: it came no nearer than a third of a pixel, and so each frame's warp took the
+    """What the search before could not: it came no nearer than a fifth of a pixel, and so each frame's warp took the
     edge off what the membranes held."""
     whole = texture(192, 320)
     coarse = F.avg_pool2d(whole, 2)
