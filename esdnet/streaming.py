@@ -32,12 +32,12 @@ from torch import Tensor, nn
 
 from esdnet.box import box_plane
 from esdnet.errors import ModelError
-from esdnet.motion import CELL, estimate_motion
+from esdnet.motion import CELL, MotionSearch
 from esdnet.planes import CHANNELS, luma
 from esdnet.state import MembraneState
 from esdnet.stream_blocks import Block, Run, SpikeConv
 from esdnet.stream_config import StreamConfig
-from esdnet.warp import warp_packed
+from esdnet.warp import PackedWarp
 
 __all__ = ["STRIDE", "StreamConfig", "StreamNet"]
 
@@ -76,6 +76,8 @@ class StreamNet(nn.Module):
         self.up3 = SpikeConv(d3, d2, config, 3, kernel=1)
         self.up2 = SpikeConv(d2, d1, config, 2, kernel=1)
         self.decoder2, self.decoder1 = blocks(config.decoder_blocks[0], d2, 2), blocks(config.decoder_blocks[1], d1, 1)
+        if config.carry_picture and config.align:
+            self.search, self.warp = MotionSearch(), PackedWarp(CELL)
         self.grow = nn.Upsample(scale_factor=2.0, mode="bilinear")
         self.head = nn.Conv2d(d1, 2 * CHANNELS + 2, 3, padding=1)
         self._begin()
@@ -137,7 +139,7 @@ class StreamNet(nn.Module):
                 past, now = torch.cat([past, state["seen"]], 1), torch.cat([frame, frame[:, :4]], 1)
                 kept["seen"] = frame[:, :4].clone()  # the frame is the caller's, who may write the next one into it
             if self.config.align:
-                past = warp_packed(past, estimate_motion(luma(past), luma(frame)).to(past.dtype), CELL)
+                past = self.warp(past, self.search(luma(past), luma(frame)).to(past.dtype))
             past = torch.where(age > 0, past, now)
             past, seen = past[:, :CHANNELS], past[:, CHANNELS:] if self.config.seen else past[:, :4]
             kept["age"] = age + (1.0 - age) * _AGE_STEP

@@ -2,55 +2,107 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 _HANDFUL = 16
 
 
-def grown(flow: Tensor, factor: int) -> Tensor:
-    """`flow` (N, 2, H, W) at `factor` times the size, bilinear, borders repeated; its values stay as they are.
+class Grow(nn.Module):
+    """Flows (N, 2, H, W), x then y, at `factor` times the size, bilinear, borders repeated; values stay as they are.
 
     Written as a small convolution to the factor² phases of a pixel: interpolating two channels takes compiled runtimes
     on a CPU two to four times as long. (Of a handful of pixels not: PyTorch's convolutions round those of several
     streams otherwise than of one.)
     """
-    if flow.shape[-2] * flow.shape[-1] < _HANDFUL:
-        return F.interpolate(flow, scale_factor=float(factor), mode="bilinear")
-    phases = torch.arange(factor, device=flow.device, dtype=flow.dtype)
-    places = (phases + 0.5) / factor - 0.5  # of the phases, from the middle of a pixel
-    taps = torch.arange(3, device=flow.device, dtype=flow.dtype) - 1.0
-    line = torch.relu(1.0 - (taps.view(1, 3) - places.view(factor, 1)).abs())  # (phase, tap)
-    kernel = (line.view(factor, 1, 3, 1) * line.view(1, factor, 1, 3)).view(factor * factor, 1, 3, 3)
-    own = torch.eye(2, device=flow.device, dtype=flow.dtype).view(2, 1, 2, 1, 1)
-    weight = (own * kernel).view(2 * factor * factor, 2, 3, 3)  # (x or y, phase) from x and y
-    return F.pixel_shuffle(F.conv2d(F.pad(flow, (1, 1, 1, 1), mode="replicate"), weight), factor)
+
+    kernel: Tensor
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        places = (torch.arange(factor) + 0.5) / factor - 0.5  # of the phases, from the middle of a pixel
+        line = F.relu(1.0 - (torch.arange(3.0).view(1, 3) - 1.0 - places.view(factor, 1)).abs())  # (phase, tap)
+        kernel = line.view(factor, 1, 3, 1) * line.view(1, factor, 1, 3)
+        own = torch.eye(2).view(2, 2, 1, 1)
+        kernel = kernel.view(factor * factor, 1, 1, 3, 3) * own  # ((phase down, phase across), to x or y, from, 3, 3)
+        # All are dyadic fractions of at most 8 bits, exact in every floating type.
+        self.register_buffer("kernel", kernel.view(2 * factor * factor, 2, 3, 3), persistent=False)
+
+    def forward(self, flow: Tensor) -> Tensor:
+        """Channels first, as they came."""
+        return self.rows(flow).permute(0, 3, 1, 2)
+
+    def rows(self, flow: Tensor) -> Tensor:
+        """Channels last, (N, H · factor, W · factor, 2), which is what a grid is: one pass over memory."""
+        streams, height, width = flow.shape[0], *size_of(flow)
+        factor = self.factor
+        if height * width < _HANDFUL:
+            return F.interpolate(flow, scale_factor=float(factor), mode="bilinear").permute(0, 2, 3, 1)
+        phases = F.conv2d(F.pad(flow, (1, 1, 1, 1), mode="replicate"), self.kernel.to(flow.dtype))
+        phases = phases.permute(0, 2, 3, 1).reshape(streams, height, width, factor, 2 * factor)
+        return phases.transpose(2, 3).reshape(streams, height * factor, width * factor, 2)
 
 
-def warp(picture: Tensor, flow: Tensor) -> Tensor:
-    """`picture` (N, C, H, W) sampled (bilinear, borders repeated) at each pixel + `flow` (N, 2, H, W), x then y."""
-    height, width = picture.shape[-2:]
-    xs = torch.arange(width, device=flow.device, dtype=flow.dtype).view(1, 1, width) + 0.5
-    ys = torch.arange(height, device=flow.device, dtype=flow.dtype).view(1, height, 1) + 0.5
-    places = torch.stack([xs.expand(1, height, width), ys.expand(1, height, width)], dim=-1)  # (1, H, W, 2): a constant
-    pair = torch.arange(2, device=flow.device, dtype=flow.dtype)
-    scale = 2.0 / width + (2.0 / height - 2.0 / width) * pair  # pixels → −1..1, x then y
-    grid = (flow.permute(0, 2, 3, 1) + places) * scale - 1.0
+def size_of(picture: Tensor) -> tuple[int, int]:
+    """Height and width of (…, H, W) as numbers also while a tracer looks on, to which a size is one node more and all
+    that is computed from it another."""
+    return int(picture.shape[-2]), int(picture.shape[-1])
+
+
+class Raster:
+    """The pixels of a picture like `picture` in the −1..1 of `grid_sample`, x then y: made once, used by many grids."""
+
+    def __init__(self, picture: Tensor) -> None:
+        self.height, self.width = height, width = size_of(picture)
+        kind: dict[str, Any] = {"device": picture.device, "dtype": picture.dtype}
+        xs = (torch.arange(width, **kind) + 0.5) * (2.0 / width) - 1.0
+        ys = (torch.arange(height, **kind) + 0.5) * (2.0 / height) - 1.0
+        self.places = torch.stack([xs.expand(height, width), ys.unsqueeze(1).expand(height, width)], dim=-1)
+        """(H, W, 2)"""
+        extent = 2.0 / width + (2.0 / height - 2.0 / width) * torch.arange(2, **kind)
+        self.pixel = extent.view(2, 1, 1)
+
+
+def sample(picture: Tensor, grid: Tensor) -> Tensor:
+    """`picture` (N, C, H, W) at the places of `grid` (N, H', W', 2), bilinear, borders repeated: (N, C, H', W')."""
     return F.grid_sample(picture, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def warp_packed(planes: Tensor, flow: Tensor, cell: int) -> Tensor:
+class Warp(nn.Module):
+    """Pictures moved along flows of cells of `cell` × `cell` pixels, which are grown to a displacement a pixel."""
+
+    def __init__(self, cell: int) -> None:
+        super().__init__()
+        self.grow = Grow(cell)
+
+    def grid(self, flow: Tensor, raster: Raster) -> Tensor:
+        """(N, H, W, 2) of (N, 2, H', W') cells, in pixels, which cover the raster."""
+        return self.grow.rows(flow * raster.pixel)[:, : raster.height, : raster.width] + raster.places
+
+    def forward(self, picture: Tensor, flow: Tensor) -> Tensor:
+        """`picture` (N, C, H, W) sampled at each pixel + `flow`, (N, 2, ⌈H / cell⌉, ⌈W / cell⌉), x then y."""
+        return sample(picture, self.grid(flow, Raster(picture)))
+
+
+class PackedWarp(nn.Module):
     """Packed YUV 4:2:0 (N, 6, H, W), or with further luma (N, 10, H, W), moved along a flow (N, 2, H', W') of cells of
     `cell` × `cell` packed pixels, in packed pixels.
 
     Luma is sampled at full size: between the samples of one phase lie those of the others, and without them the edges
     would lose in every frame's warp.
     """
-    height, width = planes.shape[-2:]
-    lumas = [planes[:, :4]] + ([planes[:, 6:]] if planes.shape[1] > 6 else [])
-    full = torch.cat([F.pixel_shuffle(luma, 2) for luma in lumas], dim=1)
-    moved = warp(full, 2.0 * grown(flow, 2 * cell)[..., : 2 * height, : 2 * width])
-    phases = [F.pixel_unshuffle(moved[:, index : index + 1], 2) for index in range(len(lumas))]
-    chroma = warp(planes[:, 4:6], grown(flow, cell)[..., :height, :width])
-    return torch.cat([phases[0], chroma, *phases[1:]], dim=1)
+
+    def __init__(self, cell: int) -> None:
+        super().__init__()
+        self.luma, self.chroma = Warp(2 * cell), Warp(cell)
+
+    def forward(self, planes: Tensor, flow: Tensor) -> Tensor:
+        lumas = [planes[:, :4]] + ([planes[:, 6:]] if planes.shape[1] > 6 else [])
+        full = torch.cat([F.pixel_shuffle(luma, 2) for luma in lumas], dim=1)
+        moved = self.luma(full, 2.0 * flow)
+        phases = [F.pixel_unshuffle(moved[:, index : index + 1], 2) for index in range(len(lumas))]
+        return torch.cat([phases[0], self.chroma(planes[:, 4:6], flow), *phases[1:]], dim=1)

@@ -4,8 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from esdnet.motion import CELL, estimate_motion
-from esdnet.warp import grown, warp
+from esdnet.motion import CELL, MotionSearch
+from esdnet.warp import Warp
+
+SEARCH, WARP = MotionSearch(), Warp(CELL)
 
 
 def texture(height: int, width: int) -> torch.Tensor:
@@ -28,7 +30,7 @@ def rained_on(picture: torch.Tensor, streaks: int) -> torch.Tensor:
 
 def found(past: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
     """A displacement for each pixel, (N, 2, H, W)."""
-    return grown(estimate_motion(past, present), CELL)[..., : past.shape[2], : past.shape[3]]
+    return WARP.grow(SEARCH(past, present))[..., : past.shape[2], : past.shape[3]]
 
 
 @pytest.mark.parametrize("streaks", [0, 40])
@@ -36,13 +38,14 @@ def found(past: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
 def test_finds_a_pan(dx: int, dy: int, streaks: int) -> None:
     whole = texture(128, 160)
     past, clean = whole[..., 16:112, 16:144], whole[..., 16 + dy : 112 + dy, 16 + dx : 144 + dx]
-    flow = found(past, rained_on(clean, streaks))
+    present = rained_on(clean, streaks)
+    flow = found(past, present)
     inner = flow[..., 24:-24, 24:-24]
     near = 0.5 if streaks else 0.1
     assert (inner[:, 0] - dx).abs().median() < near
     assert (inner[:, 1] - dy).abs().median() < near
     stayed = ((past - clean) ** 2)[..., 24:-24, 24:-24].mean()
-    warped = ((warp(past, flow) - clean) ** 2)[..., 24:-24, 24:-24].mean()
+    warped = ((WARP(past, SEARCH(past, present)) - clean) ** 2)[..., 24:-24, 24:-24].mean()
     assert warped < (0.1 if streaks else 0.02) * stayed
 
 
@@ -68,24 +71,24 @@ def test_two_things_that_move_apart_keep_their_own_motion() -> None:
 
 def test_rain_does_not_move_a_still_picture() -> None:
     past = texture(96, 128)
-    assert estimate_motion(past, rained_on(past, 30)).abs().mean() < 0.15
+    assert SEARCH(past, rained_on(past, 30)).abs().mean() < 0.15
 
 
 def test_light_that_changes_moves_nothing() -> None:
     """Patches are compared by what varies in them: a lamp that goes on, or mist, is no motion."""
     past = texture(96, 128) * 0.8
-    assert estimate_motion(past, past + 0.1).abs().max() < 1e-3
+    assert SEARCH(past, past + 0.1).abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("size", [(8, 8), (12, 20), (36, 100)])
 def test_any_size(size: tuple[int, int]) -> None:
-    flow = estimate_motion(torch.rand(2, 1, *size), torch.rand(2, 1, *size))
+    flow = SEARCH(torch.rand(2, 1, *size), torch.rand(2, 1, *size))
     assert flow.shape == (2, 2, size[0] // CELL, size[1] // CELL)
     assert torch.isfinite(flow).all()
 
 
 def test_flat_pictures_do_not_move() -> None:
-    flow = estimate_motion(torch.full((1, 1, 32, 32), 0.3), torch.full((1, 1, 32, 32), 0.6))
+    flow = SEARCH(torch.full((1, 1, 32, 32), 0.3), torch.full((1, 1, 32, 32), 0.6))
     assert flow.abs().max() == 0
 
 
@@ -93,7 +96,7 @@ def test_flat_pictures_do_not_move() -> None:
 def test_streams_do_not_see_each_other(size: tuple[int, int]) -> None:
     torch.manual_seed(1)
     past, present = torch.rand(2, 3, 1, *size)
-    together = estimate_motion(past, present)
+    together = SEARCH(past, present)
     for index in range(3):
-        alone = estimate_motion(past[index : index + 1], present[index : index + 1])
+        alone = SEARCH(past[index : index + 1], present[index : index + 1])
         assert torch.equal(together[index : index + 1], alone)
