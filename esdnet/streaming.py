@@ -45,8 +45,8 @@ STRIDE = 4  # of the packed, half-size picture; 8 of the full one
 _DIFFERENCE_GAIN = 4.0  # brings present − past (mostly below 0.2) to the scale of the picture at the stem
 _CONTRAST_GAIN = 12.0  # a streak 4 % brighter than what is around it drives the stem half-way
 _CONTRAST_WINDOW = 7  # half-size pixels
-_MISFIT = (0.015, 0.03)  # luma 0..1: below it the past fits, above it does not
-_MISFIT_WINDOW = 9  # half-size pixels
+_MISFIT = (0.02, 0.04)  # luma 0..1: below it the past fits, above it does not
+_MISFIT_WINDOW = 5  # half-size pixels
 _BRIGHTER = 0.25  # rain makes the present brighter than the past; a past that does not fit, darker as often
 _AGE_STEP = 0.5  # the age of the memory goes 0, 0.5, 0.75 … → 1
 
