@@ -15,6 +15,7 @@ Search", ECCV 2016) written as plain tensor operations, so that every runtime ca
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -54,13 +55,14 @@ class MotionSearch(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.warp, self.grow = Warp(CELL), Grow(2)
-        line = torch.tensor([1.0, 4.0, 1.0])
-        self.register_buffer("near", (line.view(3, 1) * line).view(1, 1, 3, 3), persistent=False)
-        taps = torch.zeros(len(_CANDIDATES), 2, 2, 9)  # a 3 × 3 kernel that holds a single 1 for each
+        line = np.array([1.0, 4.0, 1.0], np.float32)
+        near = (line[:, None] * line).reshape(1, 1, 3, 3)
+        self.register_buffer("near", torch.from_numpy(near), persistent=False)
+        taps = np.zeros((len(_CANDIDATES), 2, 2, 9), np.float32)  # a 3 × 3 kernel that holds a single 1 for each
         for index, place in enumerate(_CANDIDATES):
             if place is not None:
-                taps[index, :, :, place] = torch.eye(2)
-        self.register_buffer("taps", taps.view(-1, 2, 3, 3), persistent=False)
+                taps[index, :, :, place] = np.eye(2)
+        self.register_buffer("taps", torch.from_numpy(taps.reshape(-1, 2, 3, 3)), persistent=False)
 
     @torch.no_grad()
     def forward(self, past: Tensor, present: Tensor) -> Tensor:

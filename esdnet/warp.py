@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_HANDFUL = 16
+_HANDFUL = 65
 
 
 class Grow(nn.Module):
@@ -24,13 +25,15 @@ class Grow(nn.Module):
     def __init__(self, factor: int) -> None:
         super().__init__()
         self.factor = factor
-        places = (torch.arange(factor) + 0.5) / factor - 0.5  # of the phases, from the middle of a pixel
-        line = F.relu(1.0 - (torch.arange(3.0).view(1, 3) - 1.0 - places.view(factor, 1)).abs())  # (phase, tap)
-        kernel = line.view(factor, 1, 3, 1) * line.view(1, factor, 1, 3)
-        own = torch.eye(2).view(2, 2, 1, 1)
-        kernel = kernel.view(factor * factor, 1, 1, 3, 3) * own  # ((phase down, phase across), to x or y, from, 3, 3)
-        # All are dyadic fractions of at most 8 bits, exact in every floating type.
-        self.register_buffer("kernel", kernel.view(2 * factor * factor, 2, 3, 3), persistent=False)
+        places = (np.arange(factor) + 0.5) / factor - 0.5  # of the phases, from the middle of a pixel
+        line = np.maximum(1.0 - np.abs(np.arange(3) - 1.0 - places[:, None]), 0.0)  # (phase, tap)
+        taps = line[:, None, :, None] * line[None, :, None, :]
+        own = np.eye(2).reshape(2, 2, 1, 1)
+        kernel = taps.reshape(factor * factor, 1, 1, 3, 3) * own  # ((phase down, phase across), to x or y, from, 3, 3)
+        # All are dyadic fractions of at most 8 bits, exact in every floating type. (By NumPy: PyTorch would import its
+        # compiler to compute them while the network is built without memory.)
+        kernel = kernel.reshape(2 * factor * factor, 2, 3, 3).astype(np.float32)
+        self.register_buffer("kernel", torch.from_numpy(kernel), persistent=False)
 
     def forward(self, flow: Tensor) -> Tensor:
         """Channels first, as they came."""
