@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_HANDFUL = 65
+_HANDFUL = 16
 
 
 class Grow(nn.Module):
@@ -36,8 +36,8 @@ class Grow(nn.Module):
         self.register_buffer("kernel", torch.from_numpy(kernel), persistent=False)
 
     def forward(self, flow: Tensor) -> Tensor:
-        """Channels first, as they came."""
-        return self.rows(flow).permute(0, 3, 1, 2)
+        """Channels first in memory too: else PyTorch convolves what follows otherwise for one stream than for several."""
+        return self.rows(flow).permute(0, 3, 1, 2).contiguous()
 
     def rows(self, flow: Tensor) -> Tensor:
         """Channels last, (N, H · factor, W · factor, 2), which is what a grid is: one pass over memory."""
