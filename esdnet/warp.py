@@ -36,7 +36,7 @@ class Grow(nn.Module):
         self.register_buffer("kernel", torch.from_numpy(kernel), persistent=False)
 
     def forward(self, flow: Tensor) -> Tensor:
-        """Channels first in memory too: else PyTorch convolves what follows otherwise for one stream than for several."""
+        """Channels first in memory too: else what follows is convolved otherwise for one stream than for several."""
         return self.rows(flow).permute(0, 3, 1, 2).contiguous()
 
     def rows(self, flow: Tensor) -> Tensor:
