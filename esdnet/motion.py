@@ -145,6 +145,8 @@ class _Level:
         squares, means = self.search.means(left * left, left).chunk(2, dim=1)
         variance = squares - means * means
         variance = torch.cat([variance[:, :-1], variance[:, -1:] * _STAY_SHARE - _STAY], dim=1)
-        share = torch.softmax(variance * (-1.0 / _INDIFFERENT), dim=1)
+        # Not `torch.softmax`, which rounds otherwise where its threads share out 16 places of one stream than of several.
+        worth = torch.exp((variance.amin(dim=1, keepdim=True) - variance) * (1.0 / _INDIFFERENT))
+        share = worth / worth.sum(dim=1, keepdim=True)
         pairs = candidates.view(-1, len(_CANDIDATES), 2, *size_of(flow))
         return (share.unsqueeze(2) * pairs).sum(dim=1)

@@ -99,5 +99,4 @@ def test_streams_do_not_see_each_other(size: tuple[int, int]) -> None:
     together = SEARCH(past, present)
     for index in range(3):
         alone = SEARCH(past[index : index + 1], present[index : index + 1])
-        # Not to the bit: PyTorch's threads add up otherwise for one stream than for several.
-        torch.testing.assert_close(together[index : index + 1], alone, atol=1e-3, rtol=0)
+        assert torch.equal(together[index : index + 1], alone)
