@@ -145,7 +145,7 @@ class _Level:
         squares, means = self.search.means(left * left, left).chunk(2, dim=1)
         variance = squares - means * means
         variance = torch.cat([variance[:, :-1], variance[:, -1:] * _STAY_SHARE - _STAY], dim=1)
-        # Not `torch.softmax`: where its threads share out 16 places it rounds otherwise for one stream than for several.
+        # Not `torch.softmax`: where threads share out 16 places it rounds otherwise for one stream than for several.
         worth = torch.exp((variance.amin(dim=1, keepdim=True) - variance) * (1.0 / _INDIFFERENT))
         share = worth / worth.sum(dim=1, keepdim=True)
         pairs = candidates.view(-1, len(_CANDIDATES), 2, *size_of(flow))
