@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 import esdnet.checkpoint
 from esdnet.firing import FiringRate, firing_rates
+from esdnet.integer_weights import round_weights
 from esdnet.network import ESDNet
 from esdnet.streaming import StreamNet
 from training.checkpoints import WeightAverage, load_checkpoint, save_checkpoint
@@ -157,7 +158,11 @@ def _optimizer(run: RunConfig, network: nn.Module) -> torch.optim.Optimizer:
 
 def _save(run: RunConfig, ranks: Ranks, task: Task, average: WeightAverage, optimizer: torch.optim.Optimizer,
           scaler: Any, step: int) -> None:  # fmt: skip
-    """Checkpoint and averaged weights, by the first process; what each of them carries, one after the other."""
+    """Checkpoint and averaged weights, by the first process; what each of them carries, one after the other.
+
+    Those that are kept for use have spiking convolutions of integers (`esdnet/integer_weights.py`); the checkpoint's
+    have not, so a run goes on from what it had.
+    """
     carried = [{name: ranks.gather(tensor) for name, tensor in one.items()} for one in task.carried()]
     if ranks.first:
         names = list(carried[0])
@@ -175,6 +180,7 @@ def _save(run: RunConfig, ranks: Ranks, task: Task, average: WeightAverage, opti
         save_checkpoint(run.path, content)
         averaged: nn.Module = type(task.network)(config)
         averaged.load_state_dict(average.shadow)
+        round_weights(averaged)
         esdnet.checkpoint.save(averaged, run.path / WEIGHTS, {"run": run.name, "step": str(step)})
     ranks.wait()
 

@@ -79,6 +79,14 @@ def plugins_own_precision() -> str:
     return precision
 
 
+def multiplies_integers() -> bool:
+    """Whether this processor has instructions that add up products of 8-bit integers (AVX512-VNNI).
+
+    Without them OpenVINO would widen the integers first, which gains little or nothing.
+    """
+    return bool(torch.cpu._is_vnni_supported())
+
+
 class OpenvinoRuntime:
     """Runs on the CPU with `threads` threads, None: one a core. RuntimeMissing where the package is not there."""
 
@@ -90,7 +98,7 @@ class OpenvinoRuntime:
         self._core = _core()
         if _DEVICE not in self._core.available_devices:
             raise RuntimeMissing("OpenVINO has no plugin for this processor")
-        self._network = with_row_body(network)
+        self._network = with_row_body(network, integers=multiplies_integers())
         self._states = RowStates(self._network)
         self._settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",

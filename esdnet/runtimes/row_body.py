@@ -12,12 +12,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from esdnet.fold import fold_batch_norm
 from esdnet.integer_lif import IntegerLIF, integer_spikes
+from esdnet.integer_weights import LARGEST, integers_of
 from esdnet.state import MembraneState
+from esdnet.stream_blocks import SpikeConv
 from esdnet.streaming import StreamNet
+
+_MOST_SPIKES = 255
+"""That an unsigned 8-bit integer holds."""
 
 
 def to_rows(x: Tensor) -> Tensor:
@@ -42,6 +48,29 @@ class _OnRows(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.layer(x if self.first else from_rows(x))
         return y if self.last else to_rows(y)
+
+
+class _IntegerConv(nn.Module):
+    """A spiking convolution whose weights are integers times a scale a channel, for spikes of at most 255.
+
+    The two roundings change nothing, since both are whole numbers already; they tell the compiler so.
+    """
+
+    def __init__(self, conv: nn.Conv2d, integers: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        self.conv = conv
+        self.weight = conv.weight
+        self.register_buffer("scale", scale)
+        self.register_buffer("zero", torch.zeros_like(scale, dtype=torch.int32))
+        self.conv.weight.data = integers * scale.view(-1, 1, 1, 1)
+
+    scale: Tensor
+    zero: Tensor
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        spikes = torch.fake_quantize_per_tensor_affine(spikes, 1.0, 0, 0, _MOST_SPIKES)
+        weight = torch.fake_quantize_per_channel_affine(self.conv.weight, self.scale, self.zero, 0, -LARGEST, LARGEST)
+        return F.conv2d(spikes, weight, self.conv.bias, self.conv.stride, self.conv.padding)
 
 
 class _RowLIF(nn.Module):
@@ -74,10 +103,18 @@ class _RowLIF(nn.Module):
         return spikes, charge - spikes * self.threshold if self.carried else None
 
 
-def with_row_body(network: StreamNet) -> StreamNet:
-    """A copy for inference, batch norm folded, whose layers of neurons carry potentials (N, 1, H, W, C)."""
+def with_row_body(network: StreamNet, *, integers: bool = False) -> StreamNet:
+    """A copy for inference, batch norm folded, whose layers of neurons carry potentials (N, 1, H, W, C).
+
+    `integers`: spiking convolutions whose weights lie on a grid (`integer_weights.py`) are written so that a compiler
+    for a processor that multiplies 8-bit integers does.
+    """
     network = fold_batch_norm(network).float().requires_grad_(False)
     for module in list(network.modules()):
+        if integers and isinstance(module, SpikeConv) and isinstance(module.conv, nn.Conv2d):
+            on_grid = integers_of(module.conv.weight)
+            if on_grid is not None and module.lif.levels <= _MOST_SPIKES:
+                setattr(module, "conv", _IntegerConv(module.conv, *on_grid))  # noqa: B010  # as below
         if isinstance(lif := getattr(module, "lif", None), IntegerLIF):
             setattr(module, "lif", _RowLIF(lif))  # noqa: B010  # no type says which modules have one
         for name in ("conv", "attention"):
