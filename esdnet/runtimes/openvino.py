@@ -31,6 +31,7 @@ from esdnet.plane_step import PlaneStep, packed_size
 from esdnet.planes import CHANNELS, FULL, LIMITED
 from esdnet.runtimes import graph_cache
 from esdnet.runtimes.openvino_stream import OpenvinoStream, plane_shapes
+from esdnet.runtimes.output_order import places, shallowest_last
 from esdnet.runtimes.row_body import RowStates, with_row_body
 from esdnet.runtimes.runtime import RuntimeMissing
 from esdnet.state import MembraneState
@@ -132,11 +133,12 @@ class OpenvinoRuntime:
         )
         inputs = [tensor.detach().float().contiguous().numpy() for tensor in (frame, *self._states.rows(state))]
         outputs = [np.empty(array.shape, np.float32) for array in inputs]
+        order = places(request.get_compiled_model())
         with self._stepping:
             for index, array in enumerate(inputs):
                 request.set_input_tensor(index, self.tensor(array))
             for index, array in enumerate(outputs):
-                request.set_output_tensor(index, self.tensor(array))
+                request.set_output_tensor(order[index], self.tensor(array))
             request.infer()
         derained, *kept = (torch.from_numpy(array) for array in outputs)
         return derained, self._states.state(kept, state.names)
@@ -224,6 +226,7 @@ class OpenvinoRuntime:
                 model = self._openvino.convert_model(
                     module, example_input=example, input=[tuple(tensor.shape) for tensor in example]
                 )
+            model = shallowest_last(model, self._openvino)
             return self._core.compile_model(model, _DEVICE, self._settings_of(key))
         except Exception as error:  # whatever a converter raises, the user's way on is the same
             raise ModelError(

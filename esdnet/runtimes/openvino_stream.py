@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from esdnet.plane_step import packed_size
+from esdnet.runtimes.output_order import places
 from esdnet.runtimes.runtime import Plane
 from esdnet.state import MembraneState
 
@@ -38,13 +39,14 @@ class OpenvinoStream:
         """The two requests, bound to the tensors."""
         if beside not in self._requests:
             compiled = self._compiled(beside)
+            self._places = places(compiled)  # the same in both graphs
             self._requests[beside] = requests = [compiled.create_infer_request() for _ in range(2)]
             for turn, request in enumerate(requests):
                 held: list[np.ndarray[Any, Any]] = [*self._planes, *self._sets[turn]]
                 for index, array in enumerate(held):
                     request.set_input_tensor(index, self._runtime.tensor(array))
                 for index, array in enumerate(self._sets[1 - turn], start=len(self._planes)):
-                    request.set_output_tensor(index, self._runtime.tensor(array))
+                    request.set_output_tensor(self._places[index], self._runtime.tensor(array))
         return self._requests[beside]
 
     def step(self, planes: Sequence[Plane]) -> list[Plane]:
@@ -53,7 +55,7 @@ class OpenvinoStream:
             held[0, 0] = plane
         derained = [np.empty((1, 1, *shape), np.uint8) for shape in self._shapes]
         for index, array in enumerate(derained):
-            request.set_output_tensor(index, self._runtime.tensor(array))
+            request.set_output_tensor(self._places[index], self._runtime.tensor(array))
         request.infer()
         self._turn = 1 - self._turn
         return [array[0, 0] for array in derained]

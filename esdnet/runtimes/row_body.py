@@ -51,9 +51,9 @@ class _OnRows(nn.Module):
 
 
 class _IntegerConv(nn.Module):
-    """A spiking convolution whose weights are integers times a scale a channel, for spikes of at most 255.
+    """A spiking convolution whose weights are integers times a scale a channel.
 
-    The two roundings change nothing, since both are whole numbers already; they tell the compiler so.
+    Rounding them changes nothing, it tells the compiler that they are; `_RowLIF` does so with the spikes.
     """
 
     def __init__(self, conv: nn.Conv2d, integers: Tensor, scale: Tensor) -> None:
@@ -68,18 +68,22 @@ class _IntegerConv(nn.Module):
     zero: Tensor
 
     def forward(self, spikes: Tensor) -> Tensor:
-        spikes = torch.fake_quantize_per_tensor_affine(spikes, 1.0, 0, 0, _MOST_SPIKES)
         weight = torch.fake_quantize_per_channel_affine(self.conv.weight, self.scale, self.zero, 0, -LARGEST, LARGEST)
         return F.conv2d(spikes, weight, self.conv.bias, self.conv.stride, self.conv.padding)
 
 
 class _RowLIF(nn.Module):
-    """`IntegerLIF` for inference on rows: currents, spikes and potentials are (N, 1, H, W, C), trust (N, 1, H, W)."""
+    """`IntegerLIF` for inference on rows: currents, spikes and potentials are (N, 1, H, W, C), trust (N, 1, H, W).
+
+    `integers`: the spikes are for an `_IntegerConv`. They are rounded here, before anything turns them around, so that
+    one pass over memory makes 8-bit spikes and the new potential.
+    """
 
     is_spiking = True
 
-    def __init__(self, lif: IntegerLIF) -> None:
+    def __init__(self, lif: IntegerLIF, integers: bool) -> None:
         super().__init__()
+        self.integers = integers
         self.levels, self.carried, self.channels = lif.levels, lif.carried, lif.channels
         threshold = torch.exp(lif.log_threshold.detach()).flatten()
         self.register_buffer("threshold", threshold)
@@ -100,7 +104,10 @@ class _RowLIF(nn.Module):
                 potential = potential * trust.unsqueeze(-1)
             charge = charge + self.leak * potential
         spikes = integer_spikes(charge * self.spikes_of, self.levels)
-        return spikes, charge - spikes * self.threshold if self.carried else None
+        potential = charge - spikes * self.threshold if self.carried else None
+        if self.integers:
+            spikes = torch.fake_quantize_per_tensor_affine(spikes, 1.0, 0, 0, _MOST_SPIKES)
+        return spikes, potential
 
 
 def with_row_body(network: StreamNet, *, integers: bool = False) -> StreamNet:
@@ -116,7 +123,7 @@ def with_row_body(network: StreamNet, *, integers: bool = False) -> StreamNet:
             if on_grid is not None and module.lif.levels <= _MOST_SPIKES:
                 setattr(module, "conv", _IntegerConv(module.conv, *on_grid))  # noqa: B010  # as below
         if isinstance(lif := getattr(module, "lif", None), IntegerLIF):
-            setattr(module, "lif", _RowLIF(lif))  # noqa: B010  # no type says which modules have one
+            setattr(module, "lif", _RowLIF(lif, isinstance(getattr(module, "conv", None), _IntegerConv)))  # noqa: B010  # no type says which modules have one
         for name in ("conv", "attention"):
             layer = getattr(module, name, None)
             if isinstance(layer, nn.Module) and not isinstance(layer, nn.Identity):
