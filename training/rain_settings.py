@@ -66,7 +66,8 @@ class RainSettings(BaseModel):
         """Draw settings as varied as rain is in the wild and in the benchmarks.
 
         `height` is that of the whole picture in pixels, also where only a crop of it is to be rained on.
-        About a ninth are dry; most are thin, faint and fast; some are heavy, long, wide, or fall in two directions.
+        A tenth are dry; most are thin, faint and fast; some are heavy, long, wide, or fall in two directions; in some a
+        few unsharp streaks close to the camera lie over fine rain far from it.
         """
 
         def uniform(low: float, high: float) -> float:
@@ -75,12 +76,14 @@ class RainSettings(BaseModel):
         def log(low: float, high: float) -> float:
             return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
-        kind = str(rng.choice(["dry", "real", "rendered", "bold", "heavy"], p=[0.11, 0.26, 0.26, 0.27, 0.10]))
+        kinds = {"dry": 0.10, "real": 0.23, "rendered": 0.22, "bold": 0.24, "heavy": 0.08, "storm": 0.13}
+        kind = str(rng.choice(list(kinds), p=list(kinds.values())))
         # Wind, and a camera that drives, slant rain as far as this: with a narrow spread about the vertical the network
         # left diagonal rain alone, however plain it was.
         upright, slanted = rng.normal(0, 12), uniform(-55, 55)
         sideways = 90 * float(rng.choice([-1, 1])) + rng.normal(0, 12)
-        angle = float(np.clip(rng.choice([upright, slanted, sideways], p=[0.62, 0.35, 0.03]), -90, 90))
+        directions = [0.27, 0.70, 0.03] if kind == "storm" else [0.62, 0.35, 0.03]
+        angle = float(np.clip(rng.choice([upright, slanted, sideways], p=directions), -90, 90))
         knobs: dict[str, float | str] = {
             "angle": angle,
             "gusts": uniform(0, 3),
@@ -108,6 +111,11 @@ class RainSettings(BaseModel):
             knobs |= {"opacity": log(0.15, 0.85), "depth": uniform(1, 2.2), "softness": uniform(0.1, 0.7)}
             knobs |= {"blend": str(rng.choice(["over", "add", "add"])), "spread": log(0.2, 3)}
             knobs |= {"taper": uniform(0.4, 1), "variety": uniform(0.4, 1), "fade": uniform(0, 0.4)}
+        elif kind == "storm":  # filmed downpours: fine dense rain far off, a few long, wide, unsharp streaks close by
+            knobs |= {"intensity": uniform(0.35, 0.9), "length": log(12, 42), "width": log(0.7, 1.6)}
+            knobs |= {"opacity": log(0.06, 0.3), "depth": log(2.5, 7), "softness": uniform(0.3, 0.8)}
+            knobs |= {"far": uniform(1.2, 2.4), "focus": uniform(0.5, 3), "taper": uniform(0.3, 1)}
+            knobs |= {"spread": log(0.5, 4), "exposure": log(0.15, 1.0)}
         else:  # Rain100H and downpours: dense, long, wide, often in crossed directions
             knobs |= {"intensity": uniform(0.5, 1.0), "length": log(25, 80), "width": log(1.0, 2.8)}
             knobs |= {"opacity": log(0.12, 0.55), "depth": uniform(1, 1.8), "softness": uniform(0, 0.5)}
