@@ -59,7 +59,6 @@ class _IntegerConv(nn.Module):
     def __init__(self, conv: nn.Conv2d, integers: Tensor, scale: Tensor) -> None:
         super().__init__()
         self.conv = conv
-        self.weight = conv.weight
         self.register_buffer("scale", scale)
         self.register_buffer("zero", torch.zeros_like(scale, dtype=torch.int32))
         self.conv.weight.data = integers * scale.view(-1, 1, 1, 1)

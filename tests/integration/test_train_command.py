@@ -8,6 +8,8 @@ import pytest
 import torch
 
 import esdnet
+from esdnet.integer_weights import integers_of
+from esdnet.stream_blocks import SpikeConv
 from esdnet.streaming import StreamNet
 from tests.front_door import derain
 
@@ -65,7 +67,14 @@ def test_a_stopped_run_ends_with_the_weights_of_an_unbroken_one(whole: Path, tmp
 
 
 def test_what_it_leaves_is_a_model(whole: Path) -> None:
-    assert isinstance(esdnet.load(whole / "average.safetensors"), StreamNet)
+    """Of whole numbers where it spikes; the checkpoint, from which a run goes on, is as it was learnt."""
+    network = esdnet.load(whole / "average.safetensors")
+    assert isinstance(network, StreamNet)
+    kept = {name: module.conv.weight for name, module in network.named_modules() if isinstance(module, SpikeConv)}
+    learnt = torch.load(whole / "last.pt", weights_only=True)["average"]["shadow"]
+    assert kept
+    assert all(integers_of(weight) is not None for weight in kept.values())
+    assert all(integers_of(learnt[f"{name}.conv.weight"]) is None for name in kept)
     assert list((whole / "tensorboard").glob("events*"))
 
 
