@@ -5,7 +5,7 @@ direction and an opacity; from frame to frame it moves on by its speed and leave
 the camera sees of a drop is the path it falls while the shutter is open: a streak whose length is speed × exposure
 (Garg and Nayar, "Vision and Rain", IJCV 2007). Optical depths of streaks that lie over one another add up, so the
 opacity of all is ``1 - exp(-sum)``, and the picture is ``O = B (1 - a) + a A`` with the airlight A, which is linear and
-so holds for Y and, with the opacity averaged 2×2, for U and V.
+so holds for Y and, with the opacity averaged 2×2, for U and V (`training/rain_light.py`).
 
 Lengths, widths and speeds are in pixels of a picture 360 lines high; `RainSettings.scale` takes them to the picture at
 hand, so that rain looks alike at any size and a crop of it looks like a crop.
@@ -13,18 +13,14 @@ hand, so that rain looks alike at any size and a crop of it looks like a crop.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training.rain_light import Plane, apply
 from training.rain_settings import REFERENCE_HEIGHT, RainSettings
 
-__all__ = ["REFERENCE_HEIGHT", "Airlight", "Plane", "RainScene", "RainSettings", "apply", "halve"]
-
-Plane = NDArray[np.float32]
-Airlight = tuple[float, float, float]
+__all__ = ["RainScene", "RainSettings"]
 
 
 class RainScene:
@@ -35,7 +31,6 @@ class RainScene:
             raise ValueError(f"rain needs a picture of at least 1×1 pixels, not {width}×{height}")
         self.settings = settings
         self.height, self.width = height, width
-        self.airlight: Airlight = (settings.brightness, settings.blueness, -settings.blueness / 2)
         self._rng = rng
         self._swing = float(rng.normal()) * settings.gusts
         self._still: Plane | None = None
@@ -60,8 +55,8 @@ class RainScene:
         return alpha
 
     def onto(self, planes: tuple[Plane, Plane, Plane]) -> tuple[Plane, Plane, Plane]:
-        """The next frame's rain laid over Y, U, V as `apply` takes them, in this scene's way of blending."""
-        return apply(planes, self.next(), self.airlight, self.settings.blend)
+        """The next frame's rain laid over Y, U, V as `apply` takes them."""
+        return apply(planes, self.next(), self.settings)
 
     def _make_drops(self) -> None:
         s, rng = self.settings, self._rng
@@ -186,38 +181,6 @@ class RainScene:
         field = np.cos(y) @ np.cos(x) - np.sin(y) @ np.sin(x)
         veil = np.clip(0.55 + 0.15 * field, 0, 1) * self.settings.mist
         return np.asarray(veil, dtype=np.float32)
-
-
-def apply(
-    planes: tuple[Plane, Plane, Plane], alpha: Plane, airlight: Airlight, blend: Literal["over", "add"] = "over"
-) -> tuple[Plane, Plane, Plane]:
-    """Lay rain of opacity `alpha` (H, W) over a picture.
-
-    `planes`: Y (H, W) in 0..1, U and V ((H+1)//2, (W+1)//2) in -0.5..0.5, float32. Returns new planes;
-    where `alpha` is 0 they are what they were.
-    """
-    luma, *chroma = planes
-    small = halve(alpha)
-    if blend == "over":
-        wet = luma + alpha * (np.float32(airlight[0]) - luma)
-        u, v = (c + small * (np.float32(a) - c) for c, a in zip(chroma, airlight[1:], strict=True))
-        return wet, u, v
-    wet = luma + alpha * np.float32(airlight[0])
-    # Light that would pass white is cut off, and with it the colour goes towards grey.
-    white = np.maximum(luma, 1)
-    kept = 1 - np.minimum(2 * halve(np.maximum(wet - white, 0)), 1)
-    u, v = ((c + small * np.float32(a)) * kept for c, a in zip(chroma, airlight[1:], strict=True))
-    return np.minimum(wet, white), u, v
-
-
-def halve(plane: Plane) -> Plane:
-    """Means of 2×2 pixels, (H, W) to ((H+1)//2, (W+1)//2): luma to chroma size. Odd edges are repeated."""
-    height, width = plane.shape
-    if height % 2 or width % 2:
-        plane = np.pad(plane, ((0, height % 2), (0, width % 2)), mode="edge")
-    return np.asarray(
-        (plane[::2, ::2] + plane[1::2, ::2] + plane[::2, 1::2] + plane[1::2, 1::2]) * np.float32(0.25), np.float32
-    )
 
 
 def _blur(plane: Plane, sigma: float) -> Plane:

@@ -125,7 +125,8 @@ def _rainy(reader: ClipReader, settings: RainSettings, rng: np.random.Generator)
     import numpy as np
 
     from training.levels import normalise, quantise
-    from training.rain import RainScene, apply
+    from training.rain import RainScene
+    from training.rain_light import apply
 
     info = reader.info
     quarters = round(info.rotation / 90)
@@ -134,7 +135,7 @@ def _rainy(reader: ClipReader, settings: RainSettings, rng: np.random.Generator)
     for frame in reader:
         alpha = np.ascontiguousarray(np.rot90(scene.next(), -quarters))
         clean = normalise(frame.planes, info.full_range)
-        wet = apply(clean, alpha, scene.airlight, settings.blend)
+        wet = apply(clean, alpha, settings)
         yield quantise(wet, info.full_range), frame.pts, frame.duration
 
 

@@ -52,8 +52,13 @@ class RainSettings(BaseModel):
     """Luma of the light the streaks scatter (airlight), 0 black to 1 white."""
     blueness: float = Field(default=0.01, ge=-0.1, le=0.1)
     """Tint of that light: added to U, half of it taken from V (chroma -0.5..0.5)."""
-    blend: Literal["over", "add"] = "over"
-    """`over`: streaks hide what is behind them. `add`: their light is added, as in Rain100L and Rain100H."""
+    reflection: float = Field(default=0.0, ge=0, le=1)
+    """Share of the streaks' light that comes from the picture around them; it counts for `over` and `lighten`."""
+    surroundings: tuple[float, float] = (100.0, 20.0)
+    """Width and height in pixels of what is around them."""
+    blend: Literal["over", "add", "lighten"] = "over"
+    """`over`: streaks hide what is behind them. `add`: their light is added, as in Rain100L and Rain100H.
+    `lighten`: they are seen only where they are the lighter."""
     mist: float = Field(default=0.0, ge=0, le=0.5)
     """Greatest opacity of the slowly moving veil."""
     scale: float = Field(default=1.0, gt=0, le=16)
@@ -76,7 +81,7 @@ class RainSettings(BaseModel):
         def log(low: float, high: float) -> float:
             return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
-        kinds = {"dry": 0.10, "real": 0.23, "rendered": 0.22, "bold": 0.24, "heavy": 0.08, "storm": 0.13}
+        kinds = {"dry": 0.11, "real": 0.23, "rendered": 0.23, "bold": 0.23, "heavy": 0.07, "storm": 0.13}
         kind = str(rng.choice(list(kinds), p=list(kinds.values())))
         # Wind, and a camera that drives, slant rain as far as this: with a narrow spread about the vertical the network
         # left diagonal rain alone, however plain it was.
@@ -106,6 +111,8 @@ class RainSettings(BaseModel):
         elif kind == "rendered":  # video benchmarks: long, fast, half transparent
             knobs |= {"intensity": uniform(0.2, 0.65), "length": log(12, 60), "width": log(0.7, 1.9)}
             knobs |= {"opacity": log(0.1, 0.4), "depth": uniform(1.1, 2.5), "softness": uniform(0.1, 0.6)}
+            if rng.random() < 0.3:  # a deep scene
+                knobs |= {"depth": log(2, 5), "far": uniform(1.5, 3.2), "intensity": uniform(0.35, 0.85)}
         elif kind == "bold":  # Rain100L: bright, parallel, of all lengths, thinning out at both ends
             knobs |= {"intensity": uniform(0.25, 0.7), "length": log(8, 55), "width": log(0.7, 1.9)}
             knobs |= {"opacity": log(0.15, 0.85), "depth": uniform(1, 2.2), "softness": uniform(0.1, 0.7)}
@@ -122,4 +129,13 @@ class RainSettings(BaseModel):
             knobs |= {"blend": str(rng.choice(["over", "add"])), "spread": log(0.5, 6), "brightness": uniform(0.75, 1)}
             if rng.random() < 0.5:
                 knobs["crossing"] = uniform(8, 40) * float(rng.choice([-1, 1]))
-        return cls.model_validate(knobs | {"scale": height / REFERENCE_HEIGHT, "frozen": frozen})
+        reflecting = {"real": 0.5, "rendered": 0.6, "storm": 0.5, "heavy": 0.3}
+        shown: dict[str, object] = {}
+        if rng.random() < reflecting.get(kind, 0) and knobs.get("blend", "over") == "over":
+            share = uniform(0.2, 0.9)
+            # Light like that around it shows less: such rain is as plain as other rain only where it is more opaque.
+            knobs["opacity"] = min(float(knobs["opacity"]) / (1 - 0.75 * share), 0.95)
+            shown["blend"] = str(rng.choice(["over", "lighten"]))
+            shown |= {"reflection": share, "surroundings": (log(20, 160), log(6, 60))}
+        shown |= {"scale": height / REFERENCE_HEIGHT, "frozen": frozen}
+        return cls.model_validate(knobs | shown)

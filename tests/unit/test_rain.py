@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from training.rain import RainScene, RainSettings, apply, halve
+from training.rain import RainScene, RainSettings
+from training.rain_light import apply, halve
 
 PLAIN = RainSettings(
     intensity=0.5, length=10, exposure=1, width=1, depth=1, spread=0, gusts=0, angle=0, softness=0, focus=0
 )
 """Drops that all fall straight down by 10 pixels a frame: then a frame is the one before, moved."""
+
+
+ADDED = RainSettings(brightness=1.0, blueness=0.0, blend="add")
 
 
 def scene(settings: RainSettings, height: int = 64, width: int = 80, seed: int = 0) -> RainScene:
@@ -72,8 +76,8 @@ def test_frozen_rain_stands_still():
 def test_no_rain_leaves_every_pixel_as_it_was():
     rng = np.random.default_rng(0)
     planes = tuple(rng.normal(0.5, 1, shape).astype(np.float32) for shape in [(33, 47), (17, 24), (17, 24)])
-    for blend in ("over", "add"):
-        rain = scene(RainSettings(intensity=0, blend=blend), 33, 47)
+    for blend in ("over", "add", "lighten"):
+        rain = scene(RainSettings(intensity=0, blend=blend, reflection=0.5), 33, 47)
         assert all(np.array_equal(wet, dry) for wet, dry in zip(rain.onto(planes), planes, strict=True))
 
 
@@ -116,19 +120,48 @@ def test_over_blends_towards_the_airlight_and_halves_the_opacity_for_chroma():
     alpha = np.zeros((3, 5), np.float32)
     alpha[0, 0] = 0.8
     luma, chroma = np.full((3, 5), 0.5, np.float32), np.full((2, 3), 0.1, np.float32)
-    y, u, v = apply((luma, chroma, chroma), alpha, (0.9, 0.02, -0.01))
+    y, u, v = apply((luma, chroma, chroma), alpha, RainSettings(brightness=0.9, blueness=0.02))
     assert y[0, 0] == pytest.approx(0.5 + 0.8 * 0.4)
     assert u[0, 0] == pytest.approx(0.1 + 0.2 * (0.02 - 0.1))
     assert v[0, 0] == pytest.approx(0.1 + 0.2 * (-0.01 - 0.1))
     assert y[1, 1] == np.float32(0.5)
 
 
+def test_reflected_light_is_that_of_what_is_around_the_streak():
+    """Drops send on the light from behind and around them, so a streak is bright before the sky, dark before a wood."""
+    luma = np.repeat(np.array([0.9, 0.1], np.float32), 60)[None].repeat(80, 0)
+    blue = np.repeat(np.array([0.2, -0.1], np.float32), 30)[None].repeat(40, 0)
+    alpha = np.zeros((80, 120), np.float32)
+    alpha[40, [20, 100]] = 0.5
+    settings = RainSettings(brightness=0.5, blueness=0, reflection=0.75, surroundings=(20, 10))
+    planes = (luma, blue, np.zeros_like(blue))
+    y, u, v = apply(planes, alpha, settings)
+    assert y[40, 20] - 0.9 == pytest.approx(0.5 * 0.25 * (0.5 - 0.9), abs=1e-4)
+    assert y[40, 100] - 0.1 == pytest.approx(0.5 * 0.25 * (0.5 - 0.1), abs=1e-4)
+    assert u[20, 10] - 0.2 == pytest.approx(0.125 * 0.25 * -0.2, abs=1e-4)
+    assert not v.any()
+    lighter = apply(planes, alpha, settings.model_copy(update={"blend": "lighten"}))
+    assert np.array_equal(lighter[0][:, :60], luma[:, :60])
+    assert lighter[0][40, 100] == y[40, 100]
+    assert lighter[1][20, 10] == blue[20, 10]
+
+
+def test_reflected_light_looks_alike_at_any_resolution():
+    settings = RainSettings(reflection=0.8, surroundings=(30, 8), brightness=0.9)
+    picture = np.random.default_rng(0).random((120, 160)).astype(np.float32)
+    small = apply((picture, halve(picture), halve(picture)), np.full(picture.shape, 0.5, np.float32), settings)[0]
+    large = np.kron(picture, np.ones((3, 3), np.float32))
+    opacity = np.full(large.shape, 0.5, np.float32)
+    larger = apply((large, halve(large), halve(large)), opacity, settings.model_copy(update={"scale": 3.0}))[0]
+    assert np.abs(larger[1::3, 1::3] - small).mean() < 0.01
+
+
 def test_added_light_stops_at_white_and_takes_the_colour_along():
     luma, chroma = np.full((4, 4), 0.7, np.float32), np.full((2, 2), 0.2, np.float32)
-    y, u, _ = apply((luma, chroma, chroma), np.ones((4, 4), np.float32), (1.0, 0.0, 0.0), "add")
+    y, u, _ = apply((luma, chroma, chroma), np.ones((4, 4), np.float32), ADDED)
     assert np.allclose(y, 1)
     assert np.allclose(u, 0)
-    y, u, _ = apply((luma, chroma, chroma), np.full((4, 4), 0.2, np.float32), (1.0, 0.0, 0.0), "add")
+    y, u, _ = apply((luma, chroma, chroma), np.full((4, 4), 0.2, np.float32), ADDED)
     assert np.allclose(y, 0.9)
     assert np.allclose(u, 0.2)
 
