@@ -30,14 +30,14 @@ from esdnet.errors import ModelError
 from esdnet.plane_step import PlaneStep, packed_size
 from esdnet.planes import CHANNELS, FULL, LIMITED
 from esdnet.runtimes import graph_cache
-from esdnet.runtimes.openvino_stream import OpenvinoStream, plane_shapes
+from esdnet.runtimes.openvino_stream import OpenvinoStream, Threads, plane_shapes
 from esdnet.runtimes.output_order import places, shallowest_last
 from esdnet.runtimes.row_body import RowStates, with_row_body
 from esdnet.runtimes.runtime import RuntimeMissing
 from esdnet.state import MembraneState
 from esdnet.streaming import StreamNet
 
-KEPT_SHAPES = 4
+KEPT_GRAPHS = 6
 """Compiled graphs kept in memory at a time; a stream keeps its own alive."""
 _DEVICE = "CPU"
 _log = logging.getLogger(__name__)
@@ -150,9 +150,8 @@ class OpenvinoRuntime:
             step = PlaneStep(self._network, height, width, FULL if full_range else LIMITED).eval()
             return step, tuple(torch.zeros(1, 1, *shape, dtype=torch.uint8) for shape in plane_shapes(height, width))
 
-        def compiled(beside: bool) -> Any:
-            key = ("planes", height, width, full_range)
-            return self._compile((*key, self.steps_at_once) if beside else key, module)
+        def compiled(threads: Threads) -> Any:
+            return self._compile(("planes", height, width, full_range, threads), module)
 
         return OpenvinoStream(self, compiled, height, width)
 
@@ -176,34 +175,39 @@ class OpenvinoRuntime:
         return self._requests[key]
 
     def _compile(self, key: tuple[Any, ...], make: Callable[[], tuple[nn.Module, tuple[Tensor, ...]]]) -> Any:
-        """The compiled graph called `key`: from memory, from the disk, or made from the module and its frame inputs."""
+        """The compiled graph called `key`: from memory, from the disk, or made from the module and its frame inputs.
+
+        None for "one" thread where it would have to be made: that saves less than making it costs.
+        """
         with self._compiling:
-            return self._compile_once(key, make)
+            if key not in self._compiled:
+                self._compiled[key] = self._compile_once(key, make)
+            self._compiled.move_to_end(key)
+            while len(self._compiled) > KEPT_GRAPHS:
+                dropped, _ = self._compiled.popitem(last=False)
+                self._requests.pop(dropped, None)
+            return self._compiled[key]
 
     def _compile_once(self, key: tuple[Any, ...], make: Callable[[], tuple[nn.Module, tuple[Tensor, ...]]]) -> Any:
-        if key in self._compiled:
-            self._compiled.move_to_end(key)
-            return self._compiled[key]
-        name = graph_cache.key_of(self._fingerprint(), key)
-        compiled = self._import(graph_cache.read(self.name, name), self._settings_of(key))
-        if compiled is None:
-            _log.info("openvino: compiling %s for %s", type(self._network).__name__, key)
-            module, frames = make()
-            compiled = self._convert(module, frames, key)
-            graph_cache.write(self.name, name, compiled.export_model().getvalue())
-        self._compiled[key] = compiled
-        while len(self._compiled) > KEPT_SHAPES:
-            dropped, _ = self._compiled.popitem(last=False)
-            self._requests.pop(dropped, None)
-        return compiled
+        threads: str = key[-1] if key[0] == "planes" else "all"
+        shape = key[:-1] if key[0] == "planes" else key
+        name = graph_cache.key_of(self._fingerprint(), *shape)  # whatever the threads, it is the same on the disk
+        compiled = self._import(graph_cache.read(self.name, name), self._with_threads(threads))
+        if compiled is not None or threads == "one":
+            return compiled
+        _log.info("openvino: compiling %s for %s", type(self._network).__name__, key)
+        compiled = self._convert(*make(), key)
+        data = compiled.export_model().getvalue()
+        graph_cache.write(self.name, name, data)
+        return compiled if threads == "all" else self._import(data, self._with_threads(threads))
 
-    def _settings_of(self, key: tuple[Any, ...]) -> dict[str, Any]:
-        """A graph for several steps at once is compiled for one thread each."""
-        if key[0] != "planes" or key[4:] == ():
+    def _with_threads(self, threads: str) -> dict[str, Any]:
+        if threads == "all":
             return self._settings
-        threads = self.steps_at_once
-        at_once = {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads}
-        return self._settings | at_once
+        if threads == "one":
+            return self._settings | {"INFERENCE_NUM_THREADS": 1}
+        most = self.steps_at_once
+        return self._settings | {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": most, "INFERENCE_NUM_THREADS": most}
 
     def _import(self, data: bytes | None, settings: dict[str, Any]) -> Any:
         if data is None:
@@ -227,7 +231,7 @@ class OpenvinoRuntime:
                     module, example_input=example, input=[tuple(tensor.shape) for tensor in example]
                 )
             model = shallowest_last(model, self._openvino)
-            return self._core.compile_model(model, _DEVICE, self._settings_of(key))
+            return self._core.compile_model(model, _DEVICE, self._settings)
         except Exception as error:  # whatever a converter raises, the user's way on is the same
             raise ModelError(
                 f"OpenVINO cannot compile this network for {key}: {next(iter(str(error).splitlines()), '')}; "

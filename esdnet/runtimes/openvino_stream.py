@@ -1,14 +1,17 @@
 """A stream of 8-bit planes on OpenVINO, whose membranes stay where they are: two sets of tensors used in turn.
 
 One request reads the first set and writes the second, the other the reverse. Alone, a stream's step is given all
-threads; beside other streams (`OpenvinoRuntime.side_by_side`) one, which is more frames a second for all of them.
-Both graphs work on the same tensors, so a stream may go from one to the other at any frame.
+threads, or one where that is quicker (`esdnet/runtimes/thread_choice.py`); beside other streams
+(`OpenvinoRuntime.side_by_side`) one each, which is more frames a second for all of them. All graphs work on the same
+tensors and give the same bits, so a stream may go from one to another at any frame.
 """
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -16,47 +19,76 @@ import torch
 from esdnet.plane_step import packed_size
 from esdnet.runtimes.output_order import places
 from esdnet.runtimes.runtime import Plane
+from esdnet.runtimes.thread_choice import ThreadChoice
 from esdnet.state import MembraneState
 
 if TYPE_CHECKING:
     from esdnet.runtimes.openvino import OpenvinoRuntime
 
+Threads = Literal["all", "one", "one_each"]
+"""A step's: all, one, or one for each of several streams' steps at a time."""
+MOST_TO_LEAVE_IDLE = 4
+"""Threads beyond which a step is never tried with one alone."""
+
 
 class OpenvinoStream:
-    """A `PlaneStream`. `compiled` gives the graph for a step alone or, where it is told True, beside others."""
+    """A `PlaneStream`. `compiled` gives the graph for steps with so many threads; None where "one" is not to be had."""
 
-    def __init__(self, runtime: OpenvinoRuntime, compiled: Callable[[bool], Any], height: int, width: int) -> None:
+    def __init__(self, runtime: OpenvinoRuntime, compiled: Callable[[Threads], Any], height: int, width: int) -> None:
         self._runtime, self._compiled = runtime, compiled
         self._zero = runtime.initial_state(1, *packed_size(height, width))
         self._shapes = plane_shapes(height, width)
         self._sets = [[np.zeros(t.shape, np.float32) for t in runtime.rows(self._zero)] for _ in range(2)]
         self._planes = [np.empty((1, 1, *shape), np.uint8) for shape in self._shapes]
-        self._requests: dict[bool, list[Any]] = {}
+        self._requests: dict[Threads, list[Any]] = {}
         self._turn = 0
-        self._bound(runtime.side_by_side)
+        self._choice = ThreadChoice() if 1 < runtime.steps_at_once <= MOST_TO_LEAVE_IDLE else None
+        self._preparing: threading.Thread | None = None
+        self._bound(self._threads())
 
-    def _bound(self, beside: bool) -> list[Any]:
+    def _threads(self) -> Threads:
+        """For the next step."""
+        if self._runtime.side_by_side:
+            return "one_each"
+        return "one" if self._choice and self._choice.single else "all"
+
+    def _bound(self, threads: Threads) -> list[Any]:
         """The two requests, bound to the tensors."""
-        if beside not in self._requests:
-            compiled = self._compiled(beside)
-            self._places = places(compiled)  # the same in both graphs
-            self._requests[beside] = requests = [compiled.create_infer_request() for _ in range(2)]
-            for turn, request in enumerate(requests):
-                held: list[np.ndarray[Any, Any]] = [*self._planes, *self._sets[turn]]
-                for index, array in enumerate(held):
-                    request.set_input_tensor(index, self._runtime.tensor(array))
-                for index, array in enumerate(self._sets[1 - turn], start=len(self._planes)):
-                    request.set_output_tensor(self._places[index], self._runtime.tensor(array))
-        return self._requests[beside]
+        if threads not in self._requests:
+            self._requests[threads] = self._bind(self._compiled(threads))
+        return self._requests[threads]
+
+    def _bind(self, compiled: Any) -> list[Any]:
+        self._places = places(compiled)  # the same in all graphs
+        requests = [compiled.create_infer_request() for _ in range(2)]
+        for turn, request in enumerate(requests):
+            held: list[np.ndarray[Any, Any]] = [*self._planes, *self._sets[turn]]
+            for index, array in enumerate(held):
+                request.set_input_tensor(index, self._runtime.tensor(array))
+            for index, array in enumerate(self._sets[1 - turn], start=len(self._planes)):
+                request.set_output_tensor(self._places[index], self._runtime.tensor(array))
+        return requests
+
+    def _prepare(self) -> None:
+        compiled = self._compiled("one")
+        if compiled is not None:
+            self._requests["one"] = self._bind(compiled)
 
     def step(self, planes: Sequence[Plane]) -> list[Plane]:
-        request = self._bound(self._runtime.side_by_side)[self._turn]
+        threads = self._threads()
+        request = self._bound(threads)[self._turn]
         for held, plane in zip(self._planes, planes, strict=True):
             held[0, 0] = plane
         derained = [np.empty((1, 1, *shape), np.uint8) for shape in self._shapes]
         for index, array in enumerate(derained):
             request.set_output_tensor(self._places[index], self._runtime.tensor(array))
+        began = time.perf_counter()
         request.infer()
+        if self._choice and threads != "one_each":
+            self._choice.took(time.perf_counter() - began, ready="one" in self._requests)
+            if self._choice.wanted and not self._preparing:  # beside the steps: it takes some tenths of a second
+                self._preparing = threading.Thread(target=self._prepare, name="one thread's graph")
+                self._preparing.start()
         self._turn = 1 - self._turn
         return [array[0, 0] for array in derained]
 

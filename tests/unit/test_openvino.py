@@ -18,7 +18,7 @@ from esdnet import Derainer, MembraneState
 from esdnet.checkpoint import save
 from esdnet.errors import ModelError
 from esdnet.runtimes import choose_runtime, graph_cache, open_runtime
-from esdnet.runtimes.openvino import KEPT_SHAPES, OpenvinoRuntime, plugins_own_precision
+from esdnet.runtimes.openvino import KEPT_GRAPHS, OpenvinoRuntime, plugins_own_precision
 from esdnet.streaming import StreamConfig, StreamNet
 from tests.parity import Plane, frames_of, packed, psnr, share_that_differs
 
@@ -219,9 +219,9 @@ def test_few_shapes_are_kept_in_memory(network: StreamNet, monkeypatch: pytest.M
     monkeypatch.setattr(runtime, "_convert", lambda *_: _Compiled())
     monkeypatch.setattr(runtime, "_import", lambda *_: None)
     monkeypatch.setattr(graph_cache, "write", lambda *_: None)
-    for index in range(KEPT_SHAPES + 3):
+    for index in range(KEPT_GRAPHS + 3):
         runtime._compile(("packed", index), lambda: (torch.nn.Identity(), ()))
-    assert [key[1] for key in runtime._compiled] == list(range(3, KEPT_SHAPES + 3))
+    assert [key[1] for key in runtime._compiled] == list(range(3, KEPT_GRAPHS + 3))
 
 
 class _Compiled:
