@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from esdnet.errors import ModelError
+from esdnet.runtimes import heap
 from esdnet.runtimes.runtime import PlaneRuntime, PlaneStream, Runtime, RuntimeMissing
 from esdnet.streaming import StreamNet
 
@@ -45,6 +46,7 @@ def choose_runtime(name: str, network: StreamNet, *, threads: int | None = None)
     """As `open_runtime`, with a note."""
     if name not in NAMES:
         raise ModelError(f"unknown runtime {name!r}; this version has: {', '.join(NAMES)}")
+    heap.keep()
     passed_over: list[str] = []
     for candidate in RUNTIMES if name == "auto" else (name,):
         module, runtime_class = RUNTIMES[candidate]
