@@ -44,6 +44,9 @@ def rain(
     brightness: Annotated[
         float | None, typer.Option(min=0, max=1, help="Luma of the light in the streaks.  [0.85]")
     ] = None,
+    reflection: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of that light that comes from the picture around.  [0]")
+    ] = None,
     mist: Annotated[float | None, typer.Option(min=0, max=0.5, help="Greatest opacity of the veil.  [0]")] = None,
     frozen: Annotated[bool, typer.Option("--frozen", help="Rain that stands still.")] = False,
     codec: Annotated[str, typer.Option(help="libx264, or ffv1 (lossless, into .mkv).")] = "libx264",
@@ -77,6 +80,7 @@ def rain(
         "gusts": gusts,
         "crossing": crossing,
         "brightness": brightness,
+        "reflection": reflection,
         "mist": mist,
     }
     with ClipReader(src) as reader:

@@ -187,6 +187,16 @@ def test_sampled_rain_ranges_from_none_to_a_downpour():
     assert np.mean((np.array(found) > 22) & (np.array(found) < 42)) > 0.6
 
 
+def test_some_sampled_rain_shines_in_the_light_around_it_and_is_the_more_opaque():
+    """On such rain weights gained half of what they gained on white streaks: they had seen only those."""
+    drawn = [RainSettings.sample(np.random.default_rng(seed), height=360) for seed in range(600)]
+    reflecting = [one for one in drawn if one.reflection]
+    assert 0.2 < len(reflecting) / len(drawn) < 0.5
+    assert {one.blend for one in reflecting} == {"over", "lighten"}
+    plain = [one for one in drawn if not one.reflection and one.intensity and one.blend == "over"]
+    assert np.median([one.opacity for one in reflecting]) > 1.3 * np.median([one.opacity for one in plain])
+
+
 def test_settings_refuse_what_cannot_be():
     with pytest.raises(ValidationError, match="Extra inputs"):
         RainSettings(intensty=0.5)
