@@ -18,7 +18,19 @@ from training.clip_writer import ClipWriter
 from training.clips import ClipInfo, ClipReader
 from training.rain_settings import RainSettings
 
-KNOBS = ["intensity", "length", "width", "opacity", "exposure", "angle", "gusts", "crossing", "brightness", "mist"]
+KNOBS = [
+    "intensity",
+    "length",
+    "width",
+    "opacity",
+    "exposure",
+    "angle",
+    "gusts",
+    "crossing",
+    "brightness",
+    "reflection",
+    "mist",
+]
 DERAIN = [sys.executable, "-m", "pipeline"]
 
 
