@@ -29,6 +29,8 @@ Threads = Literal["all", "one", "one_each"]
 """A step's: all, one, or one for each of several streams' steps at a time."""
 MOST_TO_LEAVE_IDLE = 4
 """Threads beyond which a step is never tried with one alone."""
+MOST_PIXELS = 1280 * 720
+"""Of frames whose steps are. A second graph has working memory of its own: with `stream` 690 MB at 1920×1080."""
 
 
 class OpenvinoStream:
@@ -42,7 +44,8 @@ class OpenvinoStream:
         self._planes = [np.empty((1, 1, *shape), np.uint8) for shape in self._shapes]
         self._requests: dict[Threads, list[Any]] = {}
         self._turn = 0
-        self._choice = ThreadChoice() if 1 < runtime.steps_at_once <= MOST_TO_LEAVE_IDLE else None
+        few, small = 1 < runtime.steps_at_once <= MOST_TO_LEAVE_IDLE, height * width <= MOST_PIXELS
+        self._choice = ThreadChoice() if few and small else None
         self._preparing: threading.Thread | None = None
         self._bound(self._threads())
 

@@ -91,3 +91,4 @@ def test_a_stream_gives_the_same_bits_whatever_threads_its_steps_get(monkeypatch
             stream._preparing.join()
     assert sum(turns) >= 6
     assert OpenvinoRuntime(network, threads=1).open_stream(height, width, full_range=False)._choice is None
+    assert OpenvinoRuntime(network, threads=9).open_stream(height, width, full_range=False)._choice is None
