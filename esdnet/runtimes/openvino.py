@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from esdnet.errors import ModelError
 from esdnet.plane_step import PlaneStep, packed_size
 from esdnet.planes import CHANNELS, FULL, LIMITED
-from esdnet.runtimes import graph_cache
+from esdnet.runtimes import graph_cache, heap
 from esdnet.runtimes.openvino_stream import OpenvinoStream, Threads, plane_shapes
 from esdnet.runtimes.output_order import places, shallowest_last
 from esdnet.runtimes.row_body import RowStates, with_row_body
@@ -196,7 +196,8 @@ class OpenvinoRuntime:
         if compiled is not None or threads == "one":
             return compiled
         _log.info("openvino: compiling %s for %s", type(self._network).__name__, key)
-        compiled = self._convert(*make(), key)
+        with heap.lean():
+            compiled = self._convert(*make(), key)
         data = compiled.export_model().getvalue()
         graph_cache.write(self.name, name, data)
         return compiled if threads == "all" else self._import(data, self._with_threads(threads))
