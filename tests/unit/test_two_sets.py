@@ -88,12 +88,12 @@ def test_a_hundred_frames_with_resets_are_those_of_the_step_itself(runner: OnPro
 
 
 def test_steps_from_the_same_membranes_are_those_of_eager(runner: OnProcessor, eager: EagerRuntime) -> None:
-    """At 70 dB each, at the size at which speed is told: a single spike more or less is 67 dB in a frame of 48×64 and was
-    68 in one of 192×256."""
+    """At 70 dB each, at the size at which speed is told: a single spike more or less is 67 dB in a frame of 48×64 and
+    was 68 in one of 192×256."""
     height, width = 352, 640
     state = eager.initial_state(1, height, width)
-    for number, frame in enumerate(rainy_frames(40, height, width)):
-        state = state.reset() if number == 20 else state
+    for number, frame in enumerate(rainy_frames(20, height, width)):
+        state = state.reset() if number == 10 else state
         found, _ = runner.step(frame, state)
         expected, state = eager.step(frame, state)
         assert float((found - expected).square().mean()) <= 1e-7, number
