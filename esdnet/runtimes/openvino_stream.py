@@ -8,6 +8,7 @@ tensors and give the same bits, so a stream may go from one to another at any fr
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from esdnet.state import MembraneState
 if TYPE_CHECKING:
     from esdnet.runtimes.openvino import OpenvinoRuntime
 
+_log = logging.getLogger(__name__)
 Threads = Literal["all", "one", "one_each"]
 """A step's: all, one, or one for each of several streams' steps at a time."""
 MOST_TO_LEAVE_IDLE = 4
@@ -73,9 +75,12 @@ class OpenvinoStream:
         return requests
 
     def _prepare(self) -> None:
-        compiled = self._compiled("one")
-        if compiled is not None:
-            self._requests["one"] = self._bind(compiled)
+        try:
+            compiled = self._compiled("one")
+            if compiled is not None:
+                self._requests["one"] = self._bind(compiled)
+        except (RuntimeError, MemoryError) as error:  # no room for it: steps go on with all threads
+            _log.info("openvino: no graph for one thread: %s", error)
 
     def step(self, planes: Sequence[Plane]) -> list[Plane]:
         threads = self._threads()
