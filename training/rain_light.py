@@ -2,10 +2,10 @@
 
 A drop sends on light from a wide part of what surrounds it, nearly all of it from behind (Garg and Nayar, "Vision and
 Rain", IJCV 2007), so its streak is as bright as its surroundings on average: bright before a dark tree under the sky,
-hardly there before the sky itself. Video tools draw it so too: the rain effect of Adobe After Effects, with which
-NTURain was made (Chen et al., CVPR 2018), takes four fifths of its streaks' colour from a mean over a window of the
-picture and only lightens it, unless told otherwise. `RainSettings.reflection` is that share; the rest of the light is
-the same everywhere.
+hardly there before the sky itself. Video tools draw it so too: the rain effect of Adobe After Effects, the program in
+which NTURain's rain was made (Chen et al., CVPR 2018), takes four fifths of its streaks' colour from a mean over a
+window of the picture and only lightens it, unless told otherwise. `RainSettings.reflection` is that share; the rest of
+the light is the same everywhere.
 """
 
 from __future__ import annotations
@@ -26,15 +26,21 @@ def apply(planes: tuple[Plane, Plane, Plane], alpha: Plane, settings: RainSettin
     where `alpha` is 0 they are what they were.
     """
     luma, *chroma = planes
-    if settings.blend == "add":
-        return _add(luma, chroma[0], chroma[1], alpha, settings)
     tint = (settings.blueness, -settings.blueness / 2)
     light = _light(luma, settings.brightness, settings, 1)
+    tints = [_light(c, own, settings, 2) for c, own in zip(chroma, tint, strict=True)]
     if settings.blend == "lighten":
         alpha = np.where(light > luma, alpha, np.float32(0))
     small = halve(alpha)
-    u, v = (c + small * (_light(c, t, settings, 2) - c) for c, t in zip(chroma, tint, strict=True))
-    return luma + alpha * (light - luma), u, v
+    if settings.blend != "add":
+        u, v = (c + small * (t - c) for c, t in zip(chroma, tints, strict=True))
+        return luma + alpha * (light - luma), u, v
+    wet = luma + alpha * light
+    # Light that would pass white is cut off, and with it the colour goes towards grey.
+    white = np.maximum(luma, 1)
+    kept = 1 - np.minimum(2 * halve(np.maximum(wet - white, 0)), 1)
+    u, v = ((c + small * t) * kept for c, t in zip(chroma, tints, strict=True))
+    return np.minimum(wet, white), u, v
 
 
 def _light(plane: Plane, own: float, settings: RainSettings, finer: int) -> Plane | np.float32:
@@ -45,15 +51,6 @@ def _light(plane: Plane, own: float, settings: RainSettings, finer: int) -> Plan
     width, height = (max(round(size * settings.scale / finer), 1) for size in settings.surroundings)
     mean = cv2.blur(plane, (width, height), borderType=cv2.BORDER_REFLECT)
     return np.asarray(share * mean + (1 - share) * own, np.float32)
-
-
-def _add(luma: Plane, u: Plane, v: Plane, alpha: Plane, settings: RainSettings) -> tuple[Plane, Plane, Plane]:
-    wet = luma + alpha * np.float32(settings.brightness)
-    # Light that would pass white is cut off, and with it the colour goes towards grey.
-    white = np.maximum(luma, 1)
-    kept = 1 - np.minimum(2 * halve(np.maximum(wet - white, 0)), 1)
-    small, blue = halve(alpha), np.float32(settings.blueness)
-    return np.minimum(wet, white), (u + small * blue) * kept, (v - small * blue / 2) * kept
 
 
 def halve(plane: Plane) -> Plane:

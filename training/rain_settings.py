@@ -53,7 +53,7 @@ class RainSettings(BaseModel):
     blueness: float = Field(default=0.01, ge=-0.1, le=0.1)
     """Tint of that light: added to U, half of it taken from V (chroma -0.5..0.5)."""
     reflection: float = Field(default=0.0, ge=0, le=1)
-    """Share of the streaks' light that comes from the picture around them; it counts for `over` and `lighten`."""
+    """Share of the streaks' light that comes from the picture around them."""
     surroundings: tuple[float, float] = (100.0, 20.0)
     """Width and height in pixels of what is around them."""
     blend: Literal["over", "add", "lighten"] = "over"

@@ -200,7 +200,11 @@ class OpenvinoRuntime:
             compiled = self._convert(*make(), key)
         data = compiled.export_model().getvalue()
         graph_cache.write(self.name, name, data)
-        return compiled if threads == "all" else self._import(data, self._with_threads(threads))
+        if threads != "all":
+            compiled = self._import(data, self._with_threads(threads))
+        if compiled is None:
+            raise ModelError("OpenVINO cannot read back the graph that it has just made; use --runtime eager")
+        return compiled
 
     def _with_threads(self, threads: str) -> dict[str, Any]:
         if threads == "all":

@@ -13,7 +13,7 @@ from collections import deque
 FIRST_PROBE = 40
 """Steps before the other way is tried for the first time: short clips never do."""
 LONGEST_WAIT = 128
-"""Steps between two tries at most; the fewest are a quarter. A try that shows nothing costs some 1 % at this rate."""
+"""Steps between two tries at most; the fewest are a quarter. At this rate tries that show nothing cost some 2 %."""
 _TRIED = 4
 """Steps of a try; the first, with cold caches, does not count."""
 _BETTER = 0.93

@@ -140,6 +140,8 @@ def test_reflected_light_is_that_of_what_is_around_the_streak():
     assert y[40, 100] - 0.1 == pytest.approx(0.5 * 0.25 * (0.5 - 0.1), abs=1e-4)
     assert u[20, 10] - 0.2 == pytest.approx(0.125 * 0.25 * -0.2, abs=1e-4)
     assert not v.any()
+    added = apply(planes, alpha, settings.model_copy(update={"blend": "add"}))
+    assert added[0][40, 100] - 0.1 == pytest.approx(0.5 * (0.25 * 0.5 + 0.75 * 0.1), abs=1e-4)
     lighter = apply(planes, alpha, settings.model_copy(update={"blend": "lighten"}))
     assert np.array_equal(lighter[0][:, :60], luma[:, :60])
     assert lighter[0][40, 100] == y[40, 100]
