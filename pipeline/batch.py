@@ -1,7 +1,8 @@
 """Many files, one after the other or several at a time, by workers that stay warm.
 
 A worker is a process that keeps its libraries and its network and carries jobs out in threads (`pipeline.in_threads`).
-A file that breaks its worker costs that file alone: a new worker goes on with the rest.
+A file that breaks its worker costs that file alone: a new worker goes on with the rest. One for which there is not
+enough memory beside others waits until all is done that can be, and then has the machine to itself.
 """
 
 from __future__ import annotations
@@ -80,6 +81,10 @@ class Batch:
         self._most, self._retries, self._restart, self._stall = workers, retries, restart, stall
         self._workers: dict[str, _Process] = {}
         self._started = 0
+        self._starved: deque[Order] = deque()
+        """Wait for the machine to themselves."""
+        self._alone: Order | None = None
+        """The one that has it."""
         self._folder = private_folder()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
 
@@ -94,6 +99,13 @@ class Batch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._send_home()
+        self._socket.close()
+        self._context.term()
+        self._folder.__exit__(None, None, None)
+
+    def _send_home(self) -> None:
+        """End all workers."""
         for worker in self._workers.values():
             with suppress(zmq.ZMQError):
                 self._socket.send_multipart([worker.name.encode(), pack(Quit())])
@@ -104,9 +116,7 @@ class Batch:
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 worker.process.wait()
-        self._socket.close()
-        self._context.term()
-        self._folder.__exit__(None, None, None)
+        self._workers.clear()
 
     def run(self, jobs: Iterable[Job | None], watch: Watcher, stop: Stop = lambda: False) -> list[JobResult]:
         """Carry all jobs out; the results in the order in which they end. Where `stop` says so the rest is not begun.
@@ -117,10 +127,11 @@ class Batch:
         queue = _Queue(orders, self._retries)
         results: list[JobResult] = []
         asked = False
-        while queue or self._busy() or not queue.over:
+        while queue or self._busy() or self._starved or not queue.over:
             if stop() and not asked:
                 asked = True
                 queue.close()
+                self._starved.clear()
                 for worker in self._workers.values():
                     worker.process.terminate()  # it gives its job up and says so
             self._hand_out(queue, watch)
@@ -134,9 +145,13 @@ class Batch:
         return [worker for worker in self._workers.values() if worker.order]
 
     def _hand_out(self, queue: _Queue, watch: Watcher) -> None:
+        if self._starved and not queue and not self._busy():
+            self._send_home()  # they keep their networks
+            self._alone = self._starved.popleft()
+            queue.put_back(self._alone)
         idle = [worker for worker in self._workers.values() if worker.idle]
         coming = len(self._workers) - len(self._busy())
-        if queue and not coming and len(self._workers) < self._most:
+        if queue and not coming and len(self._workers) < (1 if self._alone else self._most):
             name = f"worker-{self._started}"
             self._started += 1
             self._workers[name] = _Process(self._address, name)
@@ -163,9 +178,12 @@ class Batch:
                 case Going(frames=frames, total=total) if worker.order:
                     worker.heard = time.monotonic()
                     watch.going(worker.order.job, frames, total)
-                case Done(result=result):
-                    worker.order = None
-                    ended.append(result)
+                case Done(result=result, starved=starved) if worker.order:
+                    order, worker.order = worker.order, None
+                    if starved and len(self._workers) > 1:
+                        self._starved.append(order)
+                    else:
+                        ended.append(self._over(order, result))
                 case _:
                     pass
         return ended
@@ -192,16 +210,20 @@ class Batch:
                 continue
             code, tries = worker.process.returncode, queue.tries(order)
             job = order.job
-            ended.append(
-                JobResult(
-                    status="interrupted" if asked else "failed",
-                    source=job.source,
-                    destination=job.destination,
-                    model=job.model,
-                    error=f"no progress for {self._stall:g} s: given up" if worker.stalled else _how(code, tries),
-                )
+            result = JobResult(
+                status="interrupted" if asked else "failed",
+                source=job.source,
+                destination=job.destination,
+                model=job.model,
+                error=f"no progress for {self._stall:g} s: given up" if worker.stalled else _how(code, tries),
             )
+            ended.append(self._over(order, result))
         return ended
+
+    def _over(self, order: Order, result: JobResult) -> JobResult:
+        if order is self._alone:
+            self._alone = None
+        return result
 
 
 class _Queue:
@@ -231,8 +253,12 @@ class _Queue:
         self._tries[order.number] = self.tries(order) + 1
         if self._tries[order.number] > self._retries:
             return False
-        self._next.appendleft(order)
+        self.put_back(order)
         return True
+
+    def put_back(self, order: Order) -> None:
+        """To be the next."""
+        self._next.appendleft(order)
 
     def tries(self, order: Order) -> int:
         return self._tries.get(order.number, 0)

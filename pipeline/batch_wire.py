@@ -34,6 +34,8 @@ class Done(msgspec.Struct, frozen=True, tag=True):
 
     number: int
     result: JobResult
+    starved: bool = False
+    """It failed for want of memory."""
 
 
 class Quit(msgspec.Struct, frozen=True, tag=True):

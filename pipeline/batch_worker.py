@@ -16,7 +16,7 @@ from pathlib import Path
 import zmq
 
 from pipeline.batch_wire import BatchMessage, Done, Going, Idle, Order, pack, unpack
-from pipeline.errors import DerainError
+from pipeline.errors import DerainError, NoMemory
 from pipeline.job import Job, JobResult, check_job
 from pipeline.offline import run_job
 from pipeline.supervisor import Interrupted, Watcher
@@ -50,7 +50,7 @@ class Worker:
             order = self._hear()
             if not isinstance(order, Order):
                 return
-            self._say(Done(order.number, self._carried_out(order)))
+            self._say(self._carried_out(order))
 
     def _hear(self) -> BatchMessage | None:
         while not self.stopped():
@@ -61,9 +61,9 @@ class Worker:
     def _say(self, message: BatchMessage) -> None:
         self._front.send(pack(message))
 
-    def _carried_out(self, order: Order) -> JobResult:
+    def _carried_out(self, order: Order) -> Done:
         total: int | None = None
-        written = 0
+        written, starved = 0, False
 
         def watch(message: Message) -> None:
             nonlocal total, written
@@ -76,13 +76,26 @@ class Worker:
                     pass
             self._say(Going(order.number, written, total))  # whatever a stage says, it is a sign of life
 
-        return carried_out(order.job, watch, self.stopped, restart=order.restart)
+        def no_memory() -> None:
+            nonlocal starved
+            starved = True
+
+        result = carried_out(order.job, watch, self.stopped, restart=order.restart, no_memory=no_memory)
+        return Done(order.number, result, starved)
 
 
 def carried_out(
-    job: Job, watch: Watcher = lambda _: None, stop: Callable[[], bool] = lambda: False, *, restart: bool = False
+    job: Job,
+    watch: Watcher = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
+    *,
+    restart: bool = False,
+    no_memory: Callable[[], None] = lambda: None,
 ) -> JobResult:
-    """How a job went that was carried out in this process. Raises nothing: what went wrong is in the result."""
+    """How a job went that was carried out in this process. Raises nothing: what went wrong is in the result.
+
+    `no_memory` is called where it failed for want of memory.
+    """
     from pipeline.in_threads import in_threads
 
     failed = JobResult(status="failed", source=job.source, destination=job.destination, model=job.model)
@@ -93,6 +106,8 @@ def carried_out(
     except Interrupted as stopped:
         failed.status, failed.error = "interrupted", str(stopped) or "interrupted"
     except (DerainError, OSError) as error:
+        if isinstance(error, NoMemory):
+            no_memory()
         failed.error = " ".join(str(error).split())
     except Exception as error:  # one file's bug must not end the night's work
         failed.error = f"internal error: {type(error).__name__}: {error}"

@@ -10,3 +10,7 @@ class DerainError(Exception):
 
 class UsageError(DerainError):
     """What was asked for cannot be meant: a wrong option, name or combination. Exit code 2."""
+
+
+class NoMemory(DerainError):
+    """The machine has not as much memory free as was needed. Once others have ended it may have."""

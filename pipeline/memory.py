@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.errors import DerainError
+from pipeline.errors import DerainError, NoMemory
 from pipeline.frame import StreamInfo
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def plan_memory(info: StreamInfo, model: str, runtime: str, max_memory: int, ava
         available: Megabytes the machine has free, where known.
 
     Raises:
-        DerainError: Not even the smallest tile fits into the bound, or whole frames do not fit into the machine.
+        DerainError: Not even the smallest tile fits into the bound.
+        NoMemory: Whole frames do not fit into what the machine has free.
     """
     from esdnet.memory import memory_of
     from esdnet.tiles import LEAST, plan_tiles
@@ -59,7 +60,7 @@ def plan_memory(info: StreamInfo, model: str, runtime: str, max_memory: int, ava
     whole = -(-(memory.of(height * width, networks=fields) + moving) // _MB)
     if not max_memory:
         if available and whole > available:
-            raise DerainError(
+            raise NoMemory(
                 f"{info.width}x{info.height} frames need about {whole:,} MB, and {available:,} MB are free: "
                 f"--max-memory {available * 3 // 4} runs them in tiles"
             )

@@ -20,7 +20,7 @@ from typing import IO
 import msgspec
 import zmq
 
-from pipeline.errors import DerainError, UsageError
+from pipeline.errors import DerainError, NoMemory, UsageError
 from pipeline.forked import Forked, may_fork
 from pipeline.job import Job, JobResult, StageTimes
 from pipeline.private_folder import private_folder
@@ -227,7 +227,8 @@ def error_of(failure: Failure) -> DerainError:
     """What a stage's failure is to the caller. Its traceback is printed with --debug."""
     if failure.trace and _debugging():
         print(failure.trace, file=sys.stderr)
-    return UsageError(failure.text) if failure.kind == "usage" else DerainError(failure.text)
+    kinds = {"usage": UsageError, "memory": NoMemory}
+    return kinds.get(failure.kind, DerainError)(failure.text)
 
 
 def child_environment() -> dict[str, str]:

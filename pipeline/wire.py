@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from pipeline.errors import DerainError, UsageError
+from pipeline.errors import DerainError, NoMemory, UsageError
 from pipeline.frame import FrameHeader, StreamInfo
 from pipeline.sources.losses import Loss
 
@@ -71,9 +71,9 @@ class EndAck(msgspec.Struct, frozen=True, tag=True):
     frames: int
 
 
-FailureKind: TypeAlias = Literal["usage", "failed", "internal", "peer"]
-"""usage: exit code 2; failed: exit code 1; internal: a bug, exit code 1; peer: the stage at the other end of a link
-went away, which is a consequence and never the cause."""
+FailureKind: TypeAlias = Literal["usage", "failed", "memory", "internal", "peer"]
+"""usage: exit code 2; failed: exit code 1; memory: the same, for want of it; internal: a bug, exit code 1; peer: the
+stage at the other end of a link went away, which is a consequence and never the cause."""
 
 
 class Failure(msgspec.Struct, frozen=True, tag=True):
@@ -92,10 +92,12 @@ class Failure(msgspec.Struct, frozen=True, tag=True):
         trace = "".join(traceback.format_exception(error))
         if isinstance(error, UsageError):
             return cls(stage, "usage", str(error), trace)
+        if isinstance(error, NoMemory):
+            return cls(stage, "memory", str(error), trace)
         if isinstance(error, DerainError):
             return cls(stage, "failed", str(error), trace)
         if isinstance(error, MemoryError):
-            return cls(stage, "failed", f"the {stage} stage is out of memory", trace)
+            return cls(stage, "memory", f"the {stage} stage is out of memory", trace)
         return cls(stage, "internal", f"internal error in the {stage} stage: {type(error).__name__}: {error}", trace)
 
 

@@ -43,7 +43,9 @@ def batch(
     save_rain: Annotated[str, typer.Option(help="Folder for what was removed, in the same tree.", **_RESTORE)] = "",
     deinterlace: Annotated[bool | None, typer.Option(help="Make interlaced video progressive.", **_RESTORE)] = None,
     max_memory: Annotated[int, typer.Option(help="Megabytes for a network; 0: no bound.", **_RESTORE)] = 0,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Files at a time.", **_MANY)] = 1,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=0, help="Files at a time; 0: as many as cores and memory allow.", **_MANY)
+    ] = 0,
     retries: Annotated[int, typer.Option(min=0, help="Tries more where a worker or a node dies.", **_MANY)] = 1,
     stall_timeout: Annotated[
         float, typer.Option(min=0, help="Seconds without progress after which a file has failed; 0: never.", **_MANY)
@@ -72,9 +74,11 @@ def batch(
         return gather(order.sources, order.folder, order.container)
 
     rounds = Rounds(order.job, overwrite=overwrite, quiet=quiet)
+    files = [] if watch else look()
     if dry_run:
-        rounds.tell(look())
+        rounds.tell(files if not watch else look())
         return
+    order.share_out(len(rounds.waiting(files)))
     asked: list[float] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -82,12 +86,12 @@ def batch(
     if order.parts:
         from pipeline.split_batch import SplitBatch, runner_for
 
-        parts_by = runner_for(ray, jobs, retries, stall_timeout)
+        parts_by = runner_for(ray, order.at_once, retries, stall_timeout)
         runner: Batch | SplitBatch = SplitBatch(parts_by, split, restart=restart, exact=exact)
     else:
-        runner = Batch(jobs, retries=retries, restart=restart, stall=stall_timeout)
+        runner = Batch(order.at_once, retries=retries, restart=restart, stall=stall_timeout)
     with runner:
-        done = rounds.run(runner, look, lambda: bool(asked), stable if watch else None)
+        done = rounds.run(runner, look if watch else lambda: files, lambda: bool(asked), stable if watch else None)
     from pipeline.batch_report import FAILED, show, write_report
 
     if report:

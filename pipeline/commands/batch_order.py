@@ -12,10 +12,14 @@ from pipeline import presets
 from pipeline.batch_files import BatchFile
 from pipeline.codec_devices import check_decoder, check_encoder
 from pipeline.errors import DerainError, UsageError
+from pipeline.files_at_once import files_at_once
 from pipeline.job import Job, check_model
 from pipeline.restore_options import RestoreOptions
 from pipeline.restore_options import check as check_restore
 from pipeline.sinks.options import EncodeOptions, encoder_name
+
+_MANY_PARTS = 1000
+"""Of a file that is cut into parts: more than any machine derains at a time."""
 
 
 class BatchOrder:
@@ -39,11 +43,14 @@ class BatchOrder:
                 raise DerainError(f"{folder}: is a file; {what} of a batch need a folder")
         self.parts: bool = params["ray"] is not None or bool(params["split"])
         """Whether files are cut into parts."""
+        self.at_once: int = params["jobs"] or 1
+        """How many files are derained at a time."""
         self._params = params
         self._preset = presets.load(params["preset"]) if params["preset"] else presets.Preset()
         self.container: str | None = params["container"] or self._preset.container
         self._encode, self._restore = self._encoding(), self._restoring()
         self._model: str = params["model"] or self._preset.model or "stream"
+        self._runtime: str = params["runtime"] or self._preset.runtime or "auto"
         self._check()
 
     def _check(self) -> None:
@@ -80,18 +87,28 @@ class BatchOrder:
             max_memory=params["max_memory"],
         )
 
+    def share_out(self, files: int) -> None:
+        """The machine among so many files, unless `--jobs` says how. Those that will still come in are not known."""
+        params = self._params
+        if params["jobs"] or params["watch"] or params["ray"] is not None:
+            return
+        if params["split"] and not params["exact"]:
+            files *= _MANY_PARTS
+        threads, memory = params["threads"], params["max_memory"]
+        self.at_once = files_at_once(files, self._runtime, threads=threads, max_memory=memory)
+
     def job(self, file: BatchFile) -> Job:
         """The job of one file."""
-        params, preset, restore = self._params, self._preset, self._restore
+        params, restore = self._params, self._restore
         if params["save_rain"]:
             layer = os.path.join(params["save_rain"], os.path.relpath(file.destination, self.folder))
             restore = msgspec.structs.replace(restore, save_rain=layer)
-        alone = 1 if params["ray"] is not None else max(1, len(os.sched_getaffinity(0)) // params["jobs"])
+        alone = 1 if params["ray"] is not None else max(1, len(os.sched_getaffinity(0)) // self.at_once)
         return Job(
             source=file.source,
             destination=file.destination,
             model=self._model,
-            runtime=params["runtime"] or preset.runtime or "auto",
+            runtime=self._runtime,
             threads=params["threads"] or alone,
             scene_cuts=params["scene_cut"],
             partial=params["partial"],

@@ -37,8 +37,12 @@ class Rounds:
             begun = WorkFolder(file.destination).numbers()
             what = "done   " if self._is_done(file) else "resume " if begun else "derain "
             print(f"{what} {file.source} -> {file.destination}")
-        left = [file for file in files if not self._is_done(file)]
+        left = self.waiting(files)
         print(f"{len(left)} of {len(files)} files to do, {sum(file.size for file in left) / 1e6:,.1f} MB")
+
+    def waiting(self, files: list[BatchFile]) -> list[BatchFile]:
+        """Those that are not done yet."""
+        return [file for file in files if not self._is_done(file)]
 
     def run(self, runner: Runner, look: Callable[[], list[BatchFile]], stop: Stop, stable: float | None) -> BatchReport:
         """Do what there is; with `stable`, go on looking for files that have not changed for so many seconds."""
@@ -56,7 +60,7 @@ class Rounds:
         return report_of(self._results, time.monotonic() - began)
 
     def _round(self, files: list[BatchFile], runner: Runner, progress: BatchProgress, stop: Stop) -> None:
-        todo = [file for file in files if not self._is_done(file)]
+        todo = self.waiting(files)
         self._results += [self._result(file, SKIPPED) for file in files if self._is_done(file)]
         if not todo:
             return

@@ -186,7 +186,7 @@ class LiveSession:
         """A stage says that it can't go on. An order that can't be carried out ends all; a bug only its process."""
         text = scrub(failure.text, self._addresses())
         self._tally.error = text
-        if failure.kind in ("usage", "failed") and not failure.stage.startswith("output"):
+        if failure.kind in ("usage", "failed", "memory") and not failure.stage.startswith("output"):
             self._failure = msgspec.structs.replace(failure, text=text)
 
     def _look(self) -> None:
