@@ -25,10 +25,10 @@ class _Measured:
     tiled: float = 0.0  # by which share a step takes more in tiles: frame after frame the heap has more holes
 
 
-# Most beyond the base, with 59 (stream-nano) and 172 bytes of state a pixel: 466 and 936 bytes a pixel on eager; on
-# openvino 1,228 and 3,330, while it compiles a graph for the first time (one from the disk takes a third of that)
+# Most beyond the base, with 59 (stream-nano) and 184 bytes of state a pixel: on eager 466 and 936 bytes a pixel (172 of
+# them state then); on openvino 512 and 1,438, to 3840×2160, while it makes a graph (one from the disk takes two thirds)
 _EAGER = _Measured(350 * _MIB, 160, 4.8, 0.3)  # the network alone 252 MB; cv2 and av beside it 296
-_OPENVINO = _Measured(460 * _MIB, 190, 18.3)
+_OPENVINO = _Measured(640 * _MIB, 75, 7.4)  # its compiler and, for two threads and more, a second graph are in the base
 _RUNTIMES = {"eager": _EAGER, "openvino": _OPENVINO, "openvino_bf16": _OPENVINO}
 _MARGIN = 1.05
 _PUT_TOGETHER = 18  # bytes a pixel with which tiles are weighted and added up: 1.5 samples of three float32
