@@ -9,11 +9,11 @@ With ``--model identity`` frames pass as they are, and torch is never imported.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from esdnet import allowance
 from pipeline.deraining import Deraining
 from pipeline.errors import DerainError
 from pipeline.frame import Frame, StreamInfo
@@ -63,7 +63,7 @@ class Batcher:
         from esdnet.batch import BatchDerainer
         from esdnet.errors import ModelError
 
-        threads = job.threads or len(os.sched_getaffinity(0))
+        threads = job.threads or allowance.cores()
         try:
             self._batch = BatchDerainer(job.model, runtime=job.runtime, threads=threads)
         except ModelError as error:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
+from esdnet import allowance
 from pipeline.deraining import Deraining
 from pipeline.errors import DerainError
 from pipeline.job import IDENTITY, Job
@@ -72,7 +72,7 @@ def _load(job: Job, number: int = 0) -> Derainer:
     from esdnet import Derainer
     from esdnet.errors import ModelError
 
-    threads = job.threads or len(os.sched_getaffinity(0))
+    threads = job.threads or allowance.cores()
     key = (job.model, job.runtime, threads)
     if key not in _kept:
         _kept.clear()

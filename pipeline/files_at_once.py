@@ -6,9 +6,9 @@ for each other, and the codecs' work fits between the steps of the others (measu
 
 from __future__ import annotations
 
-import os
 from glob import glob
 
+from esdnet import allowance
 from pipeline.memory import free_megabytes
 
 NETWORK_MEGABYTES = 3500
@@ -27,7 +27,7 @@ def files_at_once(files: int, runtime: str, *, threads: int = 0, max_memory: int
     """
     if runtime in _ON_A_GPU or (runtime == "auto" and _gpu()):
         return 1
-    cores = len(os.sched_getaffinity(0)) // max(threads, 1)
+    cores = allowance.cores() // max(threads, 1)
     fit = free_megabytes() // ((max_memory or NETWORK_MEGABYTES) + CODECS_MEGABYTES)
     return max(1, min(files, cores, fit))
 

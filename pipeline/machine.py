@@ -19,6 +19,8 @@ from typing import Any
 
 import msgspec
 
+from esdnet import allowance
+
 GIB = 1024**3
 PROBE_SECONDS = 60.0
 
@@ -76,7 +78,7 @@ def inspect() -> Machine:
     gpus = _gpus()
     torch = _torch_part(torch_facts, torch_error, gpus)
     encoders = [Part(**row) for row in codec_facts.get("encoders", [])]
-    total, available = _memory()
+    total, available = allowance.memory()
     temp = tempfile.gettempdir()
     problems = []
     if torch.state != "ready":
@@ -90,7 +92,7 @@ def inspect() -> Machine:
         python=platform.python_version(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         cpu=_cpu_name(),
-        cores=_cores(),
+        cores=allowance.cores(),
         memory_total=total,
         memory_available=available,
         torch=torch,
@@ -162,31 +164,6 @@ def _cpu_name() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    """Cores this process may use: its affinity, and a container's quota where there is one (cgroup v2)."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return allowed
-    return allowed if quota == "max" else max(1, min(allowed, int(quota) // int(period)))
-
-
-def _memory() -> tuple[int, int]:
-    """Total and available bytes, a container's limit included; zeros where the system does not tell."""
-    try:
-        rows = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-    except OSError:
-        return 0, 0
-    total, available = (int(rows[key].split()[0]) * 1024 for key in ("MemTotal", "MemAvailable"))
-    try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-    except (OSError, ValueError):  # no cgroup, or the limit is the word "max"
-        return total, available
-    return min(total, limit), min(available, max(0, limit - used))
 
 
 def _free(folder: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from esdnet import allowance
 from pipeline.errors import DerainError, NoMemory
 from pipeline.frame import StreamInfo
 
@@ -84,13 +85,9 @@ def plan_memory(info: StreamInfo, model: str, runtime: str, max_memory: int, ava
 
 
 def free_megabytes() -> int:
-    """What this process may still take without swapping; 0 where the system does not tell."""
-    try:
-        with open("/proc/meminfo") as told:
-            line = next((line for line in told if line.startswith("MemAvailable:")), "")
-        return int(line.split()[1]) * 1024 // _MB if line else 0
-    except OSError:
-        return 0
+    """What this process may still take without swapping, by its container's limit too; 0 where the system does not
+    tell."""
+    return allowance.memory()[1] // _MB
 
 
 def bounded(network: Derainer, info: StreamInfo, max_memory: int) -> Derainer | TiledDerainer:

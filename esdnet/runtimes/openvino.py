@@ -14,7 +14,6 @@ import functools
 import hashlib
 import io
 import logging
-import os
 import sys
 import threading
 import warnings
@@ -26,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from esdnet.allowance import affine_cores, cores
 from esdnet.errors import ModelError
 from esdnet.plane_step import PlaneStep, packed_size
 from esdnet.planes import CHANNELS, FULL, LIMITED
@@ -108,7 +108,7 @@ class OpenvinoRuntime:
             # The codecs work on the same cores; a pinned thread would wait for the one it is pinned to.
             "ENABLE_CPU_PINNING": False,
         }
-        self.steps_at_once = threads or _cores()
+        self.steps_at_once = threads or cores()
         """How many streams' steps, in as many threads, are quicker side by side than one after the other."""
         self.side_by_side = False
         """Whether steps of streams are taken so now, each with one thread. Set it while none is under way."""
@@ -254,11 +254,6 @@ class OpenvinoRuntime:
             versions = (self._openvino.get_version(), torch.__version__, graph_cache.code_fingerprint())
             # A graph compiled where only some cores may be used keeps to so many threads, whatever is asked for.
             self._made_from = graph_cache.key_of(
-                digest.hexdigest(), *versions, processor, able, _cores(), sorted(self._settings.items())
+                digest.hexdigest(), *versions, processor, able, affine_cores(), sorted(self._settings.items())
             )
         return self._made_from
-
-
-def _cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

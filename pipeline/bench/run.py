@@ -44,11 +44,12 @@ def measure(
         UsageError: A model cannot be measured.
         DerainError: A model or runtime cannot be used, or a run fails.
     """
+    from esdnet import allowance
     from esdnet.errors import ModelError
     from pipeline import machine
 
     load = os.getloadavg()[0]
-    cores = machine._cores()
+    cores = allowance.cores()
     threads = threads or cores
     networks = []
     try:

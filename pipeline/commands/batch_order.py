@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from esdnet import allowance
 from pipeline import presets
 from pipeline.batch_files import BatchFile
 from pipeline.codec_devices import check_decoder, check_encoder
@@ -103,7 +104,7 @@ class BatchOrder:
         if params["save_rain"]:
             layer = os.path.join(params["save_rain"], os.path.relpath(file.destination, self.folder))
             restore = msgspec.structs.replace(restore, save_rain=layer)
-        alone = 1 if params["ray"] is not None else max(1, len(os.sched_getaffinity(0)) // self.at_once)
+        alone = 1 if params["ray"] is not None else max(1, allowance.cores() // self.at_once)
         return Job(
             source=file.source,
             destination=file.destination,

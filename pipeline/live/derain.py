@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from esdnet import allowance
 from pipeline.errors import DerainError
 from pipeline.frame import Frame, FrameHeader, StreamInfo, fraction, frame_bytes
 from pipeline.job import IDENTITY
@@ -194,7 +194,7 @@ class _Work:
 
         order, key = self._order, (number, scale)
         if key not in self._networks:
-            threads = order.threads or len(os.sched_getaffinity(0))
+            threads = order.threads or allowance.cores()
             try:
                 self._networks[key] = Derainer(order.model, runtime=order.runtime, threads=threads)
             except ModelError as error:

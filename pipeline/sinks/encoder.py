@@ -6,6 +6,7 @@ import os
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from esdnet import allowance
 from pipeline.colour import CHROMA_LOCATIONS, LIMITED, UNSPECIFIED, is_full_range
 from pipeline.errors import DerainError
 from pipeline.formats import pixel_format
@@ -67,7 +68,7 @@ def add_video(
     if keeps_fields(info, settings):
         context.field_order = info.field_order
         context.flags |= Flags.interlaced_dct | Flags.interlaced_me
-    context.thread_count = threads
+    context.thread_count = threads or allowance.codec_threads()
     context.thread_type = "AUTO"  # PyAV's own default makes x264 cut frames in slices
     if info.sample_aspect_ratio:
         context.sample_aspect_ratio = Fraction(*info.sample_aspect_ratio)

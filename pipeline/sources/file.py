@@ -7,6 +7,7 @@ from fractions import Fraction
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from esdnet import allowance
 from pipeline.codec_devices import check_decoded
 from pipeline.colour import FULL, chroma_location
 from pipeline.errors import DerainError
@@ -66,7 +67,7 @@ class FileSource(Source):
                 if stream.index != self._stream.index:
                     ignore(stream)
             self._stream.thread_type = "AUTO"
-            self._stream.codec_context.thread_count = threads
+            self._stream.codec_context.thread_count = threads or allowance.codec_threads()
             base = self._stream.time_base
             assert base is not None
             rate = self._stream.average_rate or self._stream.guessed_rate

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import pytest
 
+from esdnet import allowance
 from pipeline import batch_worker, files_at_once
 from pipeline.batch import Batch, Watcher
 from pipeline.errors import DerainError, NoMemory
@@ -21,7 +21,7 @@ from pipeline.wire import Failure
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Eight cores, 100 GB, no GPU."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(allowance, "cores", lambda: 8)
     monkeypatch.setattr(files_at_once, "free_megabytes", lambda: 100_000)
     monkeypatch.setattr(files_at_once, "glob", lambda _: [])
     return monkeypatch
