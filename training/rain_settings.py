@@ -71,8 +71,8 @@ class RainSettings(BaseModel):
         """Draw settings as varied as rain is in the wild and in the benchmarks.
 
         `height` is that of the whole picture in pixels, also where only a crop of it is to be rained on.
-        A tenth are dry; most are thin, faint and fast; some are heavy, long, wide, or fall in two directions; in some a
-        few unsharp streaks close to the camera lie over fine rain far from it.
+        One in eight is dry; most are thin, faint and fast; some are heavy, long, wide, or fall in two directions; some
+        are drawn as video tools do; in some a few unsharp streaks close to the camera lie over fine rain far from it.
         """
 
         def uniform(low: float, high: float) -> float:
@@ -81,7 +81,8 @@ class RainSettings(BaseModel):
         def log(low: float, high: float) -> float:
             return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
-        kinds = {"dry": 0.11, "real": 0.23, "rendered": 0.23, "bold": 0.23, "heavy": 0.07, "storm": 0.13}
+        kinds = {"dry": 0.13, "real": 0.19, "rendered": 0.15, "effect": 0.17, "bold": 0.19}
+        kinds |= {"heavy": 0.06, "storm": 0.11}
         kind = str(rng.choice(list(kinds), p=list(kinds.values())))
         # Wind, and a camera that drives, slant rain as far as this: with a narrow spread about the vertical the network
         # left diagonal rain alone, however plain it was.
@@ -89,6 +90,7 @@ class RainSettings(BaseModel):
         sideways = 90 * float(rng.choice([-1, 1])) + rng.normal(0, 12)
         directions = [0.27, 0.70, 0.03] if kind == "storm" else [0.62, 0.35, 0.03]
         angle = float(np.clip(rng.choice([upright, slanted, sideways], p=directions), -90, 90))
+        shown: dict[str, object] = {}
         knobs: dict[str, float | str] = {
             "angle": angle,
             "gusts": uniform(0, 3),
@@ -113,6 +115,14 @@ class RainSettings(BaseModel):
             knobs |= {"opacity": log(0.1, 0.4), "depth": uniform(1.1, 2.5), "softness": uniform(0.1, 0.6)}
             if rng.random() < 0.3:  # a deep scene
                 knobs |= {"depth": log(2, 5), "far": uniform(1.5, 3.2), "intensity": uniform(0.35, 0.85)}
+        elif kind == "effect":  # a video tool's rain: a deep box of sharp drops, most of their light from around
+            knobs |= {"intensity": uniform(0.3, 0.9), "length": log(8, 60), "width": log(0.6, 2.2)}
+            knobs |= {"opacity": log(0.3, 0.97), "depth": log(1.5, 6), "softness": uniform(0.1, 0.5)}
+            knobs |= {"far": uniform(1, 3), "focus": uniform(0, 0.6), "spread": log(0.5, 8), "gusts": uniform(0, 1)}
+            knobs |= {"brightness": uniform(0.85, 1), "fade": uniform(0, 0.4), "mist": 0.0}
+            shown["reflection"] = uniform(0.6, 0.9) if rng.random() < 0.75 else uniform(0, 0.6)
+            shown["blend"] = str(rng.choice(["over", "lighten"], p=[0.3, 0.7]))
+            shown["surroundings"] = (log(50, 200), log(6, 25))
         elif kind == "bold":  # Rain100L: bright, parallel, of all lengths, thinning out at both ends
             knobs |= {"intensity": uniform(0.25, 0.7), "length": log(8, 55), "width": log(0.7, 1.9)}
             knobs |= {"opacity": log(0.15, 0.85), "depth": uniform(1, 2.2), "softness": uniform(0.1, 0.7)}
@@ -129,8 +139,7 @@ class RainSettings(BaseModel):
             knobs |= {"blend": str(rng.choice(["over", "add"])), "spread": log(0.5, 6), "brightness": uniform(0.75, 1)}
             if rng.random() < 0.5:
                 knobs["crossing"] = uniform(8, 40) * float(rng.choice([-1, 1]))
-        reflecting = {"real": 0.5, "rendered": 0.6, "storm": 0.5, "heavy": 0.3}
-        shown: dict[str, object] = {}
+        reflecting = {"real": 0.55, "rendered": 0.6, "storm": 0.5, "heavy": 0.4}
         if rng.random() < reflecting.get(kind, 0) and knobs.get("blend", "over") == "over":
             share = uniform(0.2, 0.9)
             # Light like that around it shows less: such rain is as plain as other rain only where it is more opaque.
