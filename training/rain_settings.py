@@ -81,8 +81,8 @@ class RainSettings(BaseModel):
         def log(low: float, high: float) -> float:
             return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
-        kinds = {"dry": 0.13, "real": 0.19, "rendered": 0.15, "effect": 0.17, "bold": 0.19}
-        kinds |= {"heavy": 0.06, "storm": 0.11}
+        kinds = {"dry": 0.14, "real": 0.17, "rendered": 0.13, "effect": 0.22, "bold": 0.21}
+        kinds |= {"heavy": 0.03, "storm": 0.10}
         kind = str(rng.choice(list(kinds), p=list(kinds.values())))
         # Wind, and a camera that drives, slant rain as far as this: with a narrow spread about the vertical the network
         # left diagonal rain alone, however plain it was.

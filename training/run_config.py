@@ -49,6 +49,9 @@ class DataConfig(_Section):
     )
     forget: float = Field(0.2, ge=0, le=1, description="chance that a stream's membranes are reset before a frame")
     cuts: float = Field(0.05, ge=0, le=1, description="share of episodes with a cut that nobody announces")
+    occluded: float = Field(0.15, ge=0, le=1, description="share of clean scenes with another one in front of them")
+    sharpened: float = Field(0.3, ge=0, le=1, description="share of still pictures that are sharpened, as cameras do")
+    rims: float = Field(0.3, ge=0, le=1, description="share of still pictures that get bent rims of light")
 
     @model_validator(mode="after")
     def _singles_fit(self) -> Self:

@@ -56,12 +56,15 @@ class ClipScene:
 class StillScene:
     """A virtual camera over a photograph: standing, or panning and zooming smoothly."""
 
-    def __init__(self, picture: NDArray[np.uint8], crop: int, rng: np.random.Generator, *, standing: bool) -> None:
-        """`picture` is RGB (H, W, 3), uint8."""
+    def __init__(
+        self, picture: NDArray[np.uint8], crop: int, rng: np.random.Generator, *,
+        standing: bool, sharpened: float = 0.0, rims: float = 0.0,
+    ) -> None:  # fmt: skip
+        """`picture` is RGB (H, W, 3), uint8; `sharpened` and `rims` are the chances of either."""
         self._crop = crop
-        if rng.random() < 0.3:
+        if rng.random() < sharpened:
             picture = _sharpened(picture, float(rng.uniform(0.5, 2)))
-        self._picture = _with_rims(picture, rng) if rng.random() < 0.2 else picture
+        self._picture = _with_rims(picture, rng) if rng.random() < rims else picture
         self.height = 360
         side = min(picture.shape[:2])
         self._zoom = float(np.clip(np.exp(rng.normal(0, 0.25)), crop / side * 1.02, 2.0)) if not standing else 1.0

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from training.layouts import find_layout
+from training.occlusion import OccludedScene
 from training.packed_clips import CLIP_SUFFIXES, PICTURE_SUFFIXES, DataError, Packed, files_in, packed_clip
 from training.pair_scenes import MovingPair, PairScene, StandingPair, is_still, packed_sides
 from training.paired_pictures import check_pairs
@@ -41,7 +42,7 @@ class Library:
     """Every source of a data configuration, opened and checked."""
 
     def __init__(self, config: DataConfig) -> None:
-        self.crop = config.crop
+        self.crop, self._config = config.crop, config
         self._clips: list[Packed] = []
         self._stills: list[NDArray[np.uint8]] = []
         self._pairs: list[Pair | tuple[Packed, Packed]] = []
@@ -78,12 +79,19 @@ class Library:
 
     def draw(self, rng: np.random.Generator) -> Scene | StandingPair | MovingPair:
         """A clean scene to be rained on, or one that comes with its rain, as the weights have it."""
+        scene = self._draw(rng)
+        if isinstance(scene, StandingPair | MovingPair) or rng.random() >= self._config.occluded:
+            return scene
+        front = self._draw(rng)
+        return scene if isinstance(front, StandingPair | MovingPair) else OccludedScene(scene, front, rng)
+
+    def _draw(self, rng: np.random.Generator) -> ClipScene | StillScene | StandingPair | MovingPair:
         index = int(rng.choice(len(self._weights), p=self._weights))
         if index < len(self._clips):
             return ClipScene(self._clips[index], self.crop, rng)
         index -= len(self._clips)
         if index < len(self._stills):
-            return StillScene(self._stills[index], self.crop, rng, standing=bool(rng.random() < 0.4))
+            return self._still(index, rng, standing=bool(rng.random() < 0.4))
         pair = self._pairs[index - len(self._stills)]
         return StandingPair(pair, self.crop, rng) if isinstance(pair, Pair) else MovingPair(*pair, self.crop, rng)
 
@@ -98,7 +106,11 @@ class Library:
     def still(self, rng: np.random.Generator) -> Scene | None:
         if not self._stills:
             return None
-        return StillScene(self._stills[int(rng.integers(len(self._stills)))], self.crop, rng, standing=True)
+        return self._still(int(rng.integers(len(self._stills))), rng, standing=True)
+
+    def _still(self, index: int, rng: np.random.Generator, *, standing: bool) -> StillScene:
+        shares = {"sharpened": self._config.sharpened, "rims": self._config.rims}
+        return StillScene(self._stills[index], self.crop, rng, standing=standing, **shares)
 
 
 def _read_still(path: Path, crop: int) -> NDArray[np.uint8]:
