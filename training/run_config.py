@@ -49,14 +49,18 @@ class DataConfig(_Section):
     )
     forget: float = Field(0.2, ge=0, le=1, description="chance that a stream's membranes are reset before a frame")
     cuts: float = Field(0.05, ge=0, le=1, description="share of episodes with a cut that nobody announces")
+    recompressed: float = Field(0.5, ge=0, le=1, description="share of episodes whose rainy frames go through H.264")
+    crf: tuple[float, float] = Field((12.0, 27.0), description="range of its constant rate factor; higher is coarser")
     occluded: float = Field(0.15, ge=0, le=1, description="share of clean scenes with another one in front of them")
     sharpened: float = Field(0.3, ge=0, le=1, description="share of still pictures that are sharpened, as cameras do")
     rims: float = Field(0.3, ge=0, le=1, description="share of still pictures that get bent rims of light")
 
     @model_validator(mode="after")
-    def _singles_fit(self) -> Self:
+    def _fits(self) -> Self:
         if self.singles > self.batch:
             raise ValueError(f"singles: {self.singles} of a batch of {self.batch} streams; take fewer")
+        if not 0 <= self.crf[0] <= self.crf[1] <= 51:
+            raise ValueError(f"crf: {self.crf[0]:g} to {self.crf[1]:g} is no range within 0 to 51")
         return self
 
 

@@ -26,6 +26,7 @@ from training.pair_scenes import MovingPair, PairScene, StandingPair, is_still, 
 from training.paired_pictures import check_pairs
 from training.pairs import Pair
 from training.rain import RainScene, RainSettings
+from training.recompression import Codec
 from training.run_config import DataConfig
 from training.scenes import ClipScene, Scene, StillScene
 
@@ -142,6 +143,8 @@ class Episode:
         self._gain = float(np.exp(rng.uniform(-0.5, 0.1))) if rng.random() < 0.4 else 1.0
         settings = RainSettings.sample(rng, height=self._scene.height, frozen=frozen)
         self._rain = RainScene(settings, library.crop, library.crop, rng)
+        recompressed = rng.random() < config.recompressed
+        self._codec = Codec(library.crop, library.crop, rng.spawn(1)[0], crf=config.crf) if recompressed else None
         self._time = 0
 
     def next(self) -> tuple[Packed, Packed]:
@@ -156,7 +159,8 @@ class Episode:
         full[0::2, 0::2], full[0::2, 1::2], full[1::2, 0::2], full[1::2, 1::2] = y
         rainy = self._rain.onto((full, u, v))
         phases = [rainy[0][0::2, 0::2], rainy[0][0::2, 1::2], rainy[0][1::2, 0::2], rainy[0][1::2, 1::2]]
-        return _codes(phases, rainy[1], rainy[2]), _codes(list(y), u, v)
+        shown = _codes(phases, rainy[1], rainy[2])
+        return self._codec.through(shown) if self._codec else shown, _codes(list(y), u, v)
 
 
 def _codes(phases: list[NDArray[np.float32]], u: NDArray[np.float32], v: NDArray[np.float32]) -> Packed:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -54,14 +55,14 @@ def test_it_rains(stills: Path) -> None:
 
 
 def test_frozen_rain_stands_still(stills: Path) -> None:
-    for window in take(data(stills, frozen=1.0), 3):
+    for window in take(data(stills, frozen=1.0, recompressed=0.0), 3):
         assert torch.equal(window.rainy[0], window.rainy[1])
 
 
 def test_single_frames_ride_beside_episodes(stills: Path) -> None:
     """Trained on episodes alone, networks learnt that rain is what was not there a moment ago and nothing of what a
     streak looks like: a reset each frame gained 0.3 dB where single frames teach 3."""
-    still = {"frozen": 1.0, "batch": 3, "singles": 1}
+    still = {"frozen": 1.0, "batch": 3, "singles": 1, "recompressed": 0.0}
     windows = take(data(stills, **still), 6)
     assert all(w.fresh[2] for w in windows)
     assert all(torch.equal(w.rainy[0, :2], w.rainy[1, :2]) for w in windows)  # an episode of rain that stands still
@@ -115,3 +116,35 @@ def test_the_shipped_recipes_are_valid() -> None:
     services = {configs / "live.yaml"}
     runs = [read_run(path) for path in sorted(set(configs.glob("*.yaml")) - services)]
     assert {"stream", "stream-nano"} <= {run.name for run in runs}
+
+
+def test_half_of_the_rain_has_been_through_a_codec(stills: Path) -> None:
+    """As all footage has; with fresh rain only, the noise of a codec stayed, and streaks that it had smeared."""
+    fine, coarse = (take(data(stills, recompressed=1.0, crf=(crf, crf)), 6) for crf in (4, 40))
+    plain = take(data(stills, recompressed=0.0), 6)
+    errors = []
+    for windows in (fine, coarse):
+        assert all(torch.equal(a.clean, b.clean) for a, b in zip(windows, plain, strict=True))
+        changes = [(a.rainy.float() - b.rainy.float()).square().mean() for a, b in zip(windows, plain, strict=True)]
+        errors.append(float(torch.stack(changes).mean()))
+    assert 0 < errors[0] < 4
+    assert errors[1] > 8 * errors[0]
+    mixed = take(data(stills, batch=8, singles=8), 6)
+    unmixed = take(data(stills, batch=8, singles=8, recompressed=0.0), 6)
+    shown, as_rendered = (torch.cat([w.rainy.flatten(0, 1) for w in windows]) for windows in (mixed, unmixed))
+    same = (shown == as_rendered).flatten(1).all(dim=1)
+    assert 0.3 < float(same.float().mean()) < 0.7
+
+
+def test_a_range_that_is_none_is_refused(stills: Path) -> None:
+    with pytest.raises(ValueError, match="crf: 30 to 20 is no range"):
+        data(stills, crf=(30, 20))
+
+
+def test_an_av_without_x264_is_told(stills: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str, mode: str) -> None:
+        raise av.codec.codec.UnknownCodecError(name)
+
+    monkeypatch.setattr("training.recompression.av.CodecContext.create", missing)
+    with pytest.raises(DataError, match=r"no libx264.*data\.recompressed: 0"):
+        take(data(stills, recompressed=1.0), 1)
