@@ -7,9 +7,11 @@ A command's module is imported only when that command is called (or its own --he
 from __future__ import annotations
 
 import os
+import select
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -185,6 +187,11 @@ def _reader_left() -> bool:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit complains again
         return True
+    # A text longer than the buffer was written past it: then nothing is left in it to be flushed.
+    with suppress(OSError, ValueError):  # no file at all
+        asked = select.poll()
+        asked.register(sys.stdout.fileno(), select.POLLOUT)
+        return any(event & select.POLLERR for _, event in asked.poll(0))
     return False
 
 

@@ -161,3 +161,21 @@ def test_a_reader_that_has_gone_is_no_news(tmp_path: Path) -> None:
         )
     assert done.stderr == b""
     assert done.returncode == 1
+
+
+def test_a_reader_that_leaves_early_is_told_nothing() -> None:
+    """`derain rain --help | head` ended with "internal error: BrokenPipeError … please report it": a text longer
+    than the buffer of stdout leaves nothing in it whose flush could fail again."""
+    code = (
+        "import sys; from pipeline import cli;"
+        "cli.COMMANDS = {'talk': ('talking:talk', 'Talk.')};"
+        "import types; talking = types.ModuleType('talking'); talking.talk = lambda: print('rain ' * 100_000);"
+        "sys.modules['talking'] = talking;"
+        "sys.exit(cli.main(['talk']))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as talking:
+        assert talking.stdout and talking.stderr
+        assert talking.stdout.read(5) == b"rain "
+        talking.stdout.close()
+        assert talking.stderr.read() == b""
+    assert talking.returncode == 1
