@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.packed_clips import Packed
+from training.phases import phases, whole
 from training.scenes import Scene
 
 _HIGHEST, _LOWEST = 235, 16  # limited range
@@ -43,8 +44,8 @@ class OccludedScene:
         mask = cv2.warpAffine(self._mask, move, full, flags=cv2.INTER_LINEAR)
         if self._edge:
             mask = cv2.GaussianBlur(mask, (0, 0), self._edge)
-        phases = np.stack([mask[0::2, 0::2], mask[0::2, 1::2], mask[1::2, 0::2], mask[1::2, 1::2]])
-        opacity = np.concatenate([phases, np.repeat(phases.mean(0, keepdims=True), 2, axis=0)])
+        luma = phases(np.asarray(mask, np.float32))
+        opacity = np.concatenate([luma, np.repeat(luma.mean(0, keepdims=True), 2, axis=0)])
         light = (front.astype(np.float32) - _dark(front)) * self._light + _dark(front)
         if self._rigid:
             light = _moved(light, move)
@@ -87,12 +88,8 @@ def _shape(size: int, rng: np.random.Generator) -> NDArray[np.float32]:
 
 def _moved(planes: NDArray[np.float32], move: NDArray[np.float64]) -> NDArray[np.float32]:
     """Packed planes moved by (2, 3) `move`, in full pixels; what comes in at the borders is reflected."""
-    luma = np.empty((planes.shape[1] * 2, planes.shape[2] * 2), np.float32)
-    luma[0::2, 0::2], luma[0::2, 1::2], luma[1::2, 0::2], luma[1::2, 1::2] = planes[:4]
-    luma = _shifted(luma, move)
     chroma = [_shifted(plane, move * np.array([1, 1, 0.5])) for plane in planes[4:]]
-    phases = [luma[0::2, 0::2], luma[0::2, 1::2], luma[1::2, 0::2], luma[1::2, 1::2]]
-    return np.stack([*phases, *chroma])
+    return np.concatenate([phases(_shifted(whole(planes[:4]), move)), np.stack(chroma)])
 
 
 def _shifted(plane: NDArray[np.float32], move: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
 from training.errors import TrainingError
+from training.phases import phases
 
 Packed = NDArray[np.uint8]
 
@@ -48,7 +49,7 @@ def pack_frame(frame: av.VideoFrame, quarters: int = 0) -> Packed:
     height, width = frame.height, frame.width
     chroma = planes[height:].reshape(2, height // 2, width // 2)
     y, u, v = (np.rot90(plane, quarters) for plane in (planes[:height], *chroma))
-    return np.stack([y[0::2, 0::2], y[0::2, 1::2], y[1::2, 0::2], y[1::2, 1::2], u, v])
+    return np.concatenate([phases(y), np.stack([u, v])])
 
 
 def packed_clip(path: Path, cache: Path, max_height: int) -> Packed:

@@ -14,6 +14,7 @@ import numpy as np
 from av.codec.codec import UnknownCodecError
 
 from training.packed_clips import DataError, Packed
+from training.phases import phases, whole
 
 _TICK = Fraction(1, 25)
 _PRESETS = ("ultrafast", "superfast", "veryfast", "faster")
@@ -47,14 +48,9 @@ class Codec:
     def through(self, packed: Packed) -> Packed:
         """The frame as it comes out of the codec."""
         height, width = self._height, self._width
-        planar = np.empty((height * 3 // 2, width), np.uint8)
-        luma = planar[:height]
-        luma[0::2, 0::2], luma[0::2, 1::2], luma[1::2, 0::2], luma[1::2, 1::2] = packed[:4]
-        planar[height:] = packed[4:].reshape(height // 2, width)
+        planar = np.concatenate([whole(packed[:4]), packed[4:].reshape(height // 2, width)])
         frame = av.VideoFrame.from_ndarray(planar, format="yuv420p")
         frame.pts, self._time = self._time, self._time + 1
         (shown,) = [out for packet in self._encoder.encode(frame) for out in self._decoder.decode(packet)]
         planar = np.asarray(shown.to_ndarray(), np.uint8)
-        y = planar[:height]
-        chroma = planar[height:].reshape(2, height // 2, width // 2)
-        return np.stack([y[0::2, 0::2], y[0::2, 1::2], y[1::2, 0::2], y[1::2, 1::2], chroma[0], chroma[1]])
+        return np.concatenate([phases(planar[:height]), planar[height:].reshape(2, height // 2, width // 2)])

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.packed_clips import Packed
+from training.phases import phases
 
 _MIRRORED = [1, 0, 3, 2, 4, 5]  # luma phases change places where a picture is mirrored
 
@@ -121,6 +122,4 @@ def pack_rgb(rgb: NDArray[np.uint8]) -> Packed:
     """RGB (H, W, 3) of even size → packed BT.601 limited range (6, H/2, W/2)."""
     planar = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)
     height, width = rgb.shape[:2]
-    y = planar[:height]
-    chroma = planar[height:].reshape(2, height // 2, width // 2)
-    return np.stack([y[0::2, 0::2], y[0::2, 1::2], y[1::2, 0::2], y[1::2, 1::2], chroma[0], chroma[1]])
+    return np.concatenate([phases(planar[:height]), planar[height:].reshape(2, height // 2, width // 2)])

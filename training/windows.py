@@ -25,6 +25,7 @@ from training.packed_clips import CLIP_SUFFIXES, PICTURE_SUFFIXES, DataError, Pa
 from training.pair_scenes import MovingPair, PairScene, StandingPair, is_still, packed_sides
 from training.paired_pictures import check_pairs
 from training.pairs import Pair
+from training.phases import phases, whole
 from training.rain import RainScene, RainSettings
 from training.recompression import Codec
 from training.run_config import DataConfig
@@ -155,16 +156,13 @@ class Episode:
         clean = self._scene.next().astype(np.float32)
         y = (clean[:4] - 16) * (self._gain / 219)
         u, v = (clean[4:] - 128) * (self._gain / 224)
-        full = np.empty((clean.shape[1] * 2, clean.shape[2] * 2), np.float32)
-        full[0::2, 0::2], full[0::2, 1::2], full[1::2, 0::2], full[1::2, 1::2] = y
-        rainy = self._rain.onto((full, u, v))
-        phases = [rainy[0][0::2, 0::2], rainy[0][0::2, 1::2], rainy[0][1::2, 0::2], rainy[0][1::2, 1::2]]
-        shown = _codes(phases, rainy[1], rainy[2])
-        return self._codec.through(shown) if self._codec else shown, _codes(list(y), u, v)
+        rainy = self._rain.onto((whole(y), u, v))
+        shown = _codes(phases(rainy[0]), rainy[1], rainy[2])
+        return self._codec.through(shown) if self._codec else shown, _codes(y, u, v)
 
 
-def _codes(phases: list[NDArray[np.float32]], u: NDArray[np.float32], v: NDArray[np.float32]) -> Packed:
-    luma = np.stack(phases) * 219 + 16
+def _codes(luma: NDArray[np.float32], u: NDArray[np.float32], v: NDArray[np.float32]) -> Packed:
+    luma = luma * 219 + 16
     chroma = np.stack([u, v]) * 224 + 128
     return np.clip(np.rint(np.concatenate([luma, chroma])), 0, 255).astype(np.uint8)
 
