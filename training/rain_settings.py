@@ -71,7 +71,7 @@ class RainSettings(BaseModel):
         """Draw settings as varied as rain is in the wild and in the benchmarks.
 
         `height` is that of the whole picture in pixels, also where only a crop of it is to be rained on.
-        One in eight is dry; most are thin, faint and fast; some are heavy, long, wide, or fall in two directions; some
+        One in seven is dry; most are thin, faint and fast; some are heavy, long, wide, or fall in two directions; some
         are drawn as video tools do; in some a few unsharp streaks close to the camera lie over fine rain far from it.
         """
 

@@ -16,11 +16,11 @@ def test_some_photographs_have_bent_rims_of_light_that_stay() -> None:
     grey = np.full((200, 300, 3), 90, np.uint8)
     shown = []
     for seed in range(200):
-        scene = StillScene(grey, 96, np.random.default_rng(seed), standing=True, rims=0.3)
+        scene = StillScene(grey, 96, np.random.default_rng(seed), standing=True, rims=0.2)
         first, second = scene.next(), scene.next()
         assert (first == second).all()
         shown.append(int(first[:4].max()) - int(first[:4].min()))
-    assert 0.08 < np.mean(np.array(shown) > 20) < 0.3  # of three in ten, those whose crop has one
+    assert 0.05 < np.mean(np.array(shown) > 20) < 0.25  # of a fifth of the pictures, those whose crop has one
 
 
 def test_some_photographs_are_sharpened() -> None:
