@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from esdnet.warp import Grow, Raster, Warp, sample, size_of
+from esdnet.warp import Grow, Raster, sample, size_of
 
 LEVELS = 4
 """Of the pyramid, the finest being the half-size picture that the network works on; each halves the one before."""
@@ -54,7 +54,7 @@ class MotionSearch(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.warp, self.grow = Warp(CELL), Grow(2)
+        self.places, self.grow = Grow(CELL), Grow(2)
         line = np.array([1.0, 4.0, 1.0], np.float32)
         near = (line[:, None] * line).reshape(1, 1, 3, 3)
         self.register_buffer("near", torch.from_numpy(near), persistent=False)
@@ -90,13 +90,20 @@ class MotionSearch(nn.Module):
         return flow[..., : -(-height // CELL), : -(-width // CELL)]
 
     def means(self, *pictures: Tensor) -> Tensor:
-        """Means of each (N, C, H, W) over the cells' patches, (N, all C, H / CELL, W / CELL): cells weighted 1 4 1
-        along each axis. They are put together as cells, not as pictures, which would be most of a compiled search's
-        copying."""
-        cells = F.pad(torch.cat([F.avg_pool2d(x, CELL) for x in pictures], dim=1), (1, 1, 1, 1), mode="replicate")
+        """Means of each, (N, C, H / CELL, W / CELL, pixels of a cell), over the cells' patches, (N, all C, H / CELL,
+        W / CELL): cells weighted 1 4 1 along each axis."""
+        cells = F.pad(torch.cat([x.mean(dim=-1) for x in pictures], dim=1), (1, 1, 1, 1), mode="replicate")
         channels = int(cells.shape[1])
         weight = (self.near.to(cells.dtype) * (1.0 / 36.0)).expand(channels, 1, 3, 3)
         return F.conv2d(cells, weight, groups=channels)
+
+
+def _in_cells(x: Tensor) -> Tensor:
+    """(N, 1, H, W) → (N, 1, H / CELL, W / CELL, CELL²): what belongs to a patch lies together, so that no picture is
+    turned around, nor pooled, while displacements are tried."""
+    height, width = size_of(x)
+    rows = x.view(-1, 1, height // CELL, CELL, width // CELL, CELL)
+    return rows.transpose(3, 4).reshape(-1, 1, height // CELL, width // CELL, CELL * CELL)
 
 
 def _gradient(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,9 +116,11 @@ class _Level:
     """One size of the two pictures, (N, 1, H, W), and the search in it. Flows are (N, 2, cells, cells), x then y."""
 
     def __init__(self, search: MotionSearch, past: Tensor, present: Tensor) -> None:
-        self.search, self.past, self.present = search, past, present
+        self.search, self.past, self.present = search, past, _in_cells(present)
         self.raster = Raster(past)
-        self.gx, self.gy = gx, gy = _gradient(present)
+        self.places = self.raster.cells(CELL)
+        gx, gy = (_in_cells(gradient) for gradient in _gradient(present))
+        self.gx, self.gy = gx, gy
         xx, yy, xy, self.mx, self.my = torch.split(search.means(gx * gx, gy * gy, gx * gy, gx, gy), 1, dim=1)
         # In bfloat16 a patch with one gradient throughout has less than no variance, and an edge no determinant.
         xx, yy = F.relu(xx - self.mx * self.mx) + _FLAT, F.relu(yy - self.my * self.my) + _FLAT
@@ -120,12 +129,11 @@ class _Level:
         self.inverse = (yy * scale, xy * scale, xx * scale)
 
     def left(self, flow: Tensor) -> Tensor:
-        """What displacements leave unexplained: (N, K, H, W) of K candidates (N, 2 · K, cells, cells)."""
-        height, width, streams = self.raster.height, self.raster.width, self.past.shape[0]
-        count = int(flow.shape[1]) // 2
-        grid = self.search.warp.grid(flow.reshape(-1, 2, *size_of(flow)), self.raster)
-        moved = sample(self.past, grid.reshape(streams, count * height, width, 2))  # one below the other
-        return self.present - moved.view(streams, count, height, width)
+        """What K candidates (N, 2 · K, cells, cells) leave unexplained, (N, K, cells, cells, CELL²)."""
+        (high, wide), streams, count = size_of(flow), self.past.shape[0], int(flow.shape[1]) // 2
+        moves = self.search.places.cells(flow.reshape(-1, 2, high, wide) * self.raster.pixel)
+        grid = (moves + self.places).reshape(streams, count * high, wide * CELL * CELL, 2)
+        return self.present - sample(self.past, grid).view(streams, count, high, wide, CELL * CELL)
 
     def step(self, flow: Tensor) -> Tensor:
         """`flow` after a Gauss-Newton step."""

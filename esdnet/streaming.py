@@ -14,9 +14,9 @@ whose output is the rain layer. It differs where the sequence is concerned:
   with a leak g in 0..1 that the network computes for every pixel from the present and the past, and A, the
   alignment of the past with the present (`motion.py`, `warp.py`). Where little moves, g rises and rain that comes and
   goes averages out of the potential; where the past does not fit, g falls and the network works as on a single picture;
-  where it plainly cannot fit (`_trust`), all membranes are forgotten. An input-dependent leak is what gated LIF neurons
-  learn (GLIF, NeurIPS 2022); a non-firing leaky read-out is common in spiking regression (e.g. Bellec et al., NeurIPS
-  2018).
+  where it plainly cannot fit (`past.py`), all membranes are forgotten. An input-dependent leak is what gated LIF
+  neurons learn (GLIF, NeurIPS 2022); a non-firing leaky read-out is common in spiking regression (e.g. Bellec et al.,
+  NeurIPS 2018).
 * The luma of the last rainy frame is carried too and moved along the same motion (`StreamConfig.seen`). Against the
   clean past alone, ground that something dark has just left looks like a streak, in this frame and in all that follow;
   against what was seen it does so for one frame.
@@ -27,17 +27,17 @@ whose output is the rain layer. It differs where the sequence is concerned:
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from esdnet.box import box_plane
 from esdnet.errors import ModelError
 from esdnet.motion import CELL, MotionSearch
+from esdnet.past import Past, planar, trust
 from esdnet.planes import CHANNELS, luma
 from esdnet.state import MembraneState
 from esdnet.stream_blocks import Block, Run, SpikeConv
 from esdnet.stream_config import StreamConfig
-from esdnet.warp import PackedWarp
+from esdnet.warp import PackedWarp, size_of
 
 __all__ = ["STRIDE", "StreamConfig", "StreamNet"]
 
@@ -45,9 +45,6 @@ STRIDE = 4  # of the packed, half-size picture; 8 of the full one
 _DIFFERENCE_GAIN = 4.0  # brings present − past (mostly below 0.2) to the scale of the picture at the stem
 _CONTRAST_GAIN = 12.0  # a streak 4 % brighter than what is around it drives the stem half-way
 _CONTRAST_WINDOW = 7  # half-size pixels
-_MISFIT = (0.02, 0.04)  # luma 0..1: below it the past fits, above it does not
-_MISFIT_WINDOW = 5  # half-size pixels
-_BRIGHTER = 0.25  # rain makes the present brighter than the past; a past that does not fit, darker as often
 _AGE_STEP = 0.5  # the age of the memory goes 0, 0.5, 0.75 … → 1
 
 
@@ -132,23 +129,22 @@ class StreamNet(nn.Module):
         The output is not clamped. The potentials of the returned state belong to this frame.
         """
         kept: dict[str, Tensor] = {}
+        past, fits = Past(planar(frame[:, :4]), planar(frame[:, 4:]), planar(frame[:, :4])), None
+        age = torch.zeros_like(frame[:, :1, :1, :1])
         if self.config.carry_picture:
             age = state["age"]
-            past, now = state["picture"], frame
+            before = self._before(frame, state)
+            if self.config.trust:
+                fits, past = trust(luma(frame), before.luma) * (age > 0), before
+            else:
+                known = age[..., None, None] > 0
+                past = Past(*(torch.where(known, old, new) for old, new in zip(before, past, strict=True)))
             if self.config.seen:
-                past, now = torch.cat([past, state["seen"]], 1), torch.cat([frame, frame[:, :4]], 1)
                 kept["seen"] = frame[:, :4].clone()  # the frame is the caller's, who may write the next one into it
-            if self.config.align:
-                past = self.warp(past, self.search(luma(past), luma(frame)).to(past.dtype))
-            past = torch.where(age > 0, past, now)
-            past, seen = past[:, :CHANNELS], past[:, CHANNELS:] if self.config.seen else past[:, :4]
             kept["age"] = age + (1.0 - age) * _AGE_STEP
-        else:
-            past, seen, age = frame, frame[:, :4], torch.zeros_like(frame[:, :1, :1, :1])
-        trust = self._trust(frame, past) if self.config.trust else None
-        inputs = self._encode(frame, past, seen, age, trust)
+        inputs = self._encode(frame, past, age, fits)
 
-        run = Run(state, self._names, trust)
+        run = Run(state, self._names, fits)
         x1 = self.stem_norm(self.stem(inputs))
         x1 = self._through(self.encoder1, x1, run)
         x2 = self._through(self.encoder2, run(self.down1, x1), run)
@@ -158,14 +154,23 @@ class StreamNet(nn.Module):
         x1 = x1 + self.grow(run(self.up2, x2))
         x1 = self._through(self.decoder1, x1, run)
 
-        picture = self._read_out(frame, self.head(x1), age, past if self.config.carry_picture else None, trust)
+        picture = self._read_out(frame, self.head(x1), age, past if self.config.carry_picture else None, fits)
         if self.config.carry_picture:
             kept["picture"] = picture
         kept |= run.potentials
         return picture, MembraneState({name: kept[name] for name in state})  # the order is part of the contract
 
+    def _before(self, frame: Tensor, state: MembraneState) -> Past:
+        """The carried pictures, moved to where their content is in `frame`."""
+        picture, seen = state["picture"], [state["seen"]] if self.config.seen else []
+        if self.config.align:
+            parts = self.warp(picture, self.search(luma(picture), luma(frame)).to(picture.dtype), *seen)
+        else:
+            parts = (picture[:, :4], picture[:, 4:], *seen)
+        return Past(*(planar(part) for part in (*parts, parts[0])[:3]))
+
     @staticmethod
-    def _read_out(frame: Tensor, drive: Tensor, age: Tensor, past: Tensor | None, trust: Tensor | None) -> Tensor:
+    def _read_out(frame: Tensor, drive: Tensor, age: Tensor, past: Past | None, fits: Tensor | None) -> Tensor:
         """New potential of the read-out neurons, (N, 6, H/2, W/2), from the head's output; `past` None: without memory.
 
         The rain layer has a mask (most pixels are dry in most rain), and one leak serves the four luma phases of
@@ -179,46 +184,35 @@ class StreamNet(nn.Module):
         potential = frame.flatten(2) - torch.sigmoid(mask) * rain
         if past is not None:
             leak = torch.sigmoid(flat[:, 2 * CHANNELS :]) * (age > 0).flatten(2)
-            if trust is not None:
-                leak = leak * trust.flatten(2)
-            luma_leak, chroma_leak = leak[:, :1], leak[:, 1:]
-            potential = torch.lerp(potential, past.flatten(2), torch.cat([luma_leak] * 4 + [chroma_leak] * 2, dim=1))
+            if fits is not None:
+                leak = leak * fits.flatten(2)
+            bright = torch.lerp(potential[:, :4], past.luma.flatten(2), leak[:, :1])
+            colour = torch.lerp(potential[:, 4:], past.chroma.flatten(2), leak[:, 1:])
+            potential = torch.cat([bright, colour], dim=1)
         return potential.view(frame.shape)
 
-    @staticmethod
-    @torch.no_grad()
-    def _trust(frame: Tensor, past: Tensor) -> Tensor:
-        """How far the past may be used, (N, 1, H/2, W/2) in 0..1: 1 where it fits the present around a pixel, 0 where
-        the camera or what it sees moved in a way that the alignment did not find.
-
-        It multiplies every leak and all that the stem sees of the past, so where it is 0 the step is that of a reset.
-        """
-        change = luma(frame) - luma(past)
-        misfit = F.relu(-change) + _BRIGHTER * F.relu(change)
-        misfit = box_plane(misfit, _MISFIT_WINDOW)
-        low, high = _MISFIT
-        return ((high - misfit) * (1.0 / (high - low))).clamp(0.0, 1.0)
-
-    def _encode(self, frame: Tensor, past: Tensor, seen: Tensor, age: Tensor, trust: Tensor | None) -> Tensor:
+    def _encode(self, frame: Tensor, past: Past, age: Tensor, fits: Tensor | None) -> Tensor:
         """What the stem sees: the picture, its difference from the past, how old the past is, and contrasts.
 
-        `seen` (N, 4, H/2, W/2) is the luma against which the contrast in time is taken: the last rainy frame's. What
-        is brighter than the clean past and was so in the last frame too is no streak, but ground that something dark
-        has moved away from.
+        The contrast in time is taken against the last rainy frame. What is brighter than the clean past and was so in
+        the last frame too is no streak, but ground that something dark has moved away from.
 
         A faint streak is a small part of the picture's range, and the first neurons, whose currents are scaled to that
         range, would round it away. Compressed contrast (as in a retina) lets it fire.
         """
-        difference, age = frame - past, age.expand_as(frame[:, :1])
-        change = frame[:, :4] - seen
-        if trust is not None:
-            difference, change, age = difference * trust, change * trust, age * trust
-        parts = [frame[:, :4] - 0.5, frame[:, 4:] * 2.0, difference * _DIFFERENCE_GAIN, age]
+        bright, colour, age = planar(frame[:, :4]), planar(frame[:, 4:]), planar(age)
+        differences, change = [bright - past.luma, colour - past.chroma], bright - past.seen
+        if fits is not None:
+            known = planar(fits)
+            differences, change, age = [each * known for each in differences], change * known, age * known
+        parts = [bright - 0.5, colour * 2.0, *(each * _DIFFERENCE_GAIN for each in differences)]
+        parts.append(age.expand_as(bright[:, :1]))
         if self.config.contrast:
-            around = box_plane(luma(frame), _CONTRAST_WINDOW)
-            parts.append(_tanh((frame[:, :4] - around) * _CONTRAST_GAIN))
+            around = planar(box_plane(luma(frame), _CONTRAST_WINDOW))
+            parts.append(_tanh((bright - around) * _CONTRAST_GAIN))
             parts.append(_tanh(change * _CONTRAST_GAIN))
-        return torch.cat(parts, dim=1)
+        inputs = torch.cat(parts, dim=1)
+        return inputs.view(frame.shape[0], -1, *size_of(frame))
 
     @staticmethod
     def _through(blocks: nn.ModuleList, x: Tensor, run: Run) -> Tensor:

@@ -29,7 +29,7 @@ from esdnet.allowance import affine_cores, cores
 from esdnet.errors import ModelError
 from esdnet.plane_step import PlaneStep, packed_size
 from esdnet.planes import CHANNELS, FULL, LIMITED
-from esdnet.runtimes import graph_cache, heap
+from esdnet.runtimes import graph_cache, heap, membrane_bits
 from esdnet.runtimes.openvino_stream import OpenvinoStream, Threads, plane_shapes
 from esdnet.runtimes.output_order import places, shallowest_last
 from esdnet.runtimes.row_body import RowStates, with_row_body
@@ -93,6 +93,8 @@ class OpenvinoRuntime:
 
     name = "openvino"
     precision = "f32"
+    membranes_as_bits = False
+    """Whether those of streams of planes are bfloat16 between two steps."""
 
     def __init__(self, network: StreamNet, *, threads: int | None = None) -> None:
         self._openvino = import_openvino()
@@ -155,17 +157,29 @@ class OpenvinoRuntime:
 
         return OpenvinoStream(self, compiled, height, width)
 
-    def rows(self, state: MembraneState) -> list[Tensor]:
-        """The state's tensors as the graph takes them."""
-        return self._states.rows(state)
+    def arrays(self, state: MembraneState) -> list[membrane_bits.Array]:
+        """Zeros of the shapes and types in which a graph of planes takes such a state."""
+        bits = self._in_bits(state)
+        rows = self._states.rows(state)
+        return [membrane_bits.zeros(tuple(row.shape), index in bits) for index, row in enumerate(rows)]
 
-    def state_of(self, rows: list[Tensor], names: tuple[str, ...]) -> MembraneState:
-        """The state of such tensors."""
-        return self._states.state(rows, names)
+    def write(self, arrays: list[membrane_bits.Array], state: MembraneState) -> None:
+        for array, row in zip(arrays, self._states.rows(state), strict=True):
+            membrane_bits.write(array, row)
 
-    def tensor(self, array: np.ndarray[Any, Any]) -> Any:
+    def read(self, arrays: list[membrane_bits.Array], names: tuple[str, ...]) -> MembraneState:
+        """The state that `arrays` hold, a copy."""
+        return self._states.state([membrane_bits.read(array) for array in arrays], names)
+
+    def tensor(self, array: membrane_bits.Array) -> Any:
         """OpenVINO's view of an array's memory. A read-only one is copied: OpenVINO takes no promise not to write."""
+        if array.dtype == membrane_bits.BITS:
+            return self._openvino.Tensor(array, self._openvino.Shape(array.shape), self._openvino.Type.bf16)
         return self._openvino.Tensor(array if array.flags.writeable else array.copy(), shared_memory=True)
+
+    def _in_bits(self, state: MembraneState) -> list[int]:
+        """The places of a state's tensors that are bfloat16 in graphs of planes."""
+        return self._states.membranes(state) if self.membranes_as_bits else []
 
     def _request(self, key: tuple[Any, ...], make: Callable[[], tuple[nn.Module, tuple[Tensor, ...]]]) -> Any:
         """The graph's request for `step`, made once: each holds the memory of a step between its layers."""
@@ -228,13 +242,16 @@ class OpenvinoRuntime:
             streams, height, width = frames[0].shape[0], *frames[0].shape[-2:]
         else:
             streams, (height, width) = 1, packed_size(*frames[0].shape[-2:])
-        example = (*frames, *self._states.rows(self._network.initial_state(streams, height, width)))
+        state = self._network.initial_state(streams, height, width)
+        example = (*frames, *self._states.rows(state))
         try:
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the tracer's, of sizes that become constants: they are meant to
                 model = self._openvino.convert_model(
                     module, example_input=example, input=[tuple(tensor.shape) for tensor in example]
                 )
+            if len(frames) > 1 and (places := self._in_bits(state)):
+                model = membrane_bits.carried_as_bits(model, self._openvino, places, first=len(frames))
             model = shallowest_last(model, self._openvino)
             return self._core.compile_model(model, _DEVICE, self._settings)
         except Exception as error:  # whatever a converter raises, the user's way on is the same

@@ -1,8 +1,8 @@
 """OpenVINO on processors that compute in bfloat16 (AVX512-BF16, AMX): convolutions at up to twice float32's rate.
 
-Spikes are small integers, which bfloat16 holds exactly, so only weights and currents are rounded. OpenVINO keeps what
-comes after the last convolution, the read-out among it, and every membrane between two steps in float32. What that
-costs in quality and gains in speed: `docs/benchmarks.md`.
+Spikes are small integers, which bfloat16 holds exactly, so only weights, currents and, between two steps of a stream of
+planes, membranes are rounded (`membrane_bits.py`). What comes after the last convolution, the read-out among it, and
+the pictures that are carried are float32. What that costs in quality and gains in speed: `docs/benchmarks.md`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ class OpenvinoBf16Runtime(OpenvinoRuntime):
 
     name = "openvino_bf16"
     precision = "bf16"
+    membranes_as_bits = True
 
     def __init__(self, network: StreamNet, *, threads: int | None = None) -> None:
         if plugins_own_precision() != "bf16":

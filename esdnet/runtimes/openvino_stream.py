@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 
 from esdnet.plane_step import packed_size
 from esdnet.runtimes.output_order import places
@@ -42,7 +41,7 @@ class OpenvinoStream:
         self._runtime, self._compiled = runtime, compiled
         self._zero = runtime.initial_state(1, *packed_size(height, width))
         self._shapes = plane_shapes(height, width)
-        self._sets = [[np.zeros(t.shape, np.float32) for t in runtime.rows(self._zero)] for _ in range(2)]
+        self._sets = [runtime.arrays(self._zero) for _ in range(2)]
         self._planes = [np.empty((1, 1, *shape), np.uint8) for shape in self._shapes]
         self._requests: dict[Threads, list[Any]] = {}
         self._turn = 0
@@ -101,12 +100,10 @@ class OpenvinoStream:
         return [array[0, 0] for array in derained]
 
     def take_state(self) -> MembraneState:
-        kept = [torch.from_numpy(array.copy()) for array in self._sets[self._turn]]
-        return self._runtime.state_of(kept, self._zero.names)
+        return self._runtime.read(self._sets[self._turn], self._zero.names)
 
     def put_state(self, state: MembraneState) -> None:
-        for array, tensor in zip(self._sets[self._turn], self._runtime.rows(state), strict=True):
-            array[...] = tensor.numpy()
+        self._runtime.write(self._sets[self._turn], state)
 
 
 def plane_shapes(height: int, width: int) -> list[tuple[int, int]]:

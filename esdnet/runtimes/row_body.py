@@ -143,6 +143,10 @@ class RowStates:
     def __init__(self, network: StreamNet) -> None:
         self._layers = {name for name, _ in network.named_modules()}
 
+    def membranes(self, state: MembraneState) -> list[int]:
+        """The places of layers' potentials among the state's tensors; the others are pictures and their age."""
+        return [index for index, name in enumerate(state) if name in self._layers]
+
     def rows(self, state: MembraneState) -> list[Tensor]:
         return [to_rows(state[name]) if name in self._layers else state[name] for name in state]
 

@@ -1,5 +1,7 @@
 """The streaming network: a pure step, its state, its cost."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -144,6 +146,26 @@ def test_where_the_past_does_not_fit_a_step_is_that_of_a_reset() -> None:
     after, _ = net.step(elsewhere, state)
     alone, _ = net.step(elsewhere, state.reset())
     assert torch.allclose(after, alone, atol=1e-6)
+
+
+def test_where_the_past_has_no_age_a_step_is_that_of_a_reset() -> None:
+    """Streams that begin share a batch with others: what their memory holds then must not count, whatever it is."""
+    net, frames = network(), clip(4, streams=2)
+    _, state = run(net, frames[:3], net.initial_state(2, 16, 24))
+    state["age"][1] = 0.0
+    after, _ = net.step(frames[3], state)
+    alone, _ = net.step(frames[3], state.reset())
+    assert torch.allclose(after[1], alone[1], atol=1e-6)
+    assert not torch.allclose(after[0], alone[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("without", ["trust", "align", "seen", "contrast", "carry_picture"])
+def test_a_network_may_do_without(without: str) -> None:
+    net, frames = network(replace(SMALL, **{without: False})), clip(4)
+    pictures, state = run(net, frames, net.initial_state(1, 16, 24))
+    alone, _ = net.step(frames[3], state.reset())
+    assert torch.isfinite(pictures[3]).all()
+    assert not torch.allclose(pictures[3], alone, atol=1e-4)  # it has a memory nevertheless
 
 
 def test_a_new_network_ignores_the_past() -> None:
