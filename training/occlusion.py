@@ -62,9 +62,9 @@ class OccludedScene:
 
 
 def _shape(size: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Opacity 0..1 of an ellipse, a rectangle aslant or upright, a polygon or a half of the picture."""
+    """Opacity 0..1 of an ellipse, a rectangle aslant or upright, a polygon, a half of the picture or a pole."""
     mask = np.zeros((size, size), np.uint8)
-    middle, kind = size / 2, str(rng.choice(["ellipse", "box", "upright", "polygon", "half"]))
+    middle, kind = size / 2, str(rng.choice(["ellipse", "box", "upright", "polygon", "half", "pole"]))
     axes = np.exp(rng.uniform(np.log(0.06), np.log(0.45), 2)) * size
     turn = float(rng.uniform(0, 360))
     if kind == "ellipse":
@@ -79,6 +79,8 @@ def _shape(size: int, rng: np.random.Generator) -> NDArray[np.float32]:
             turn = 0.0
         if kind == "half":
             axes = np.array([size, size]) * rng.choice([0.5, 1.0], 2)
+        if kind == "pole":
+            axes, turn = np.array([np.exp(rng.uniform(np.log(0.75), np.log(5))), 2 * size]), float(rng.normal(0, 4))
         corners = cv2.boxPoints(((middle, middle), (2 * axes[0], 2 * axes[1]), turn))
         cv2.fillPoly(mask, [np.rint(corners).astype(np.int32)], 255, cv2.LINE_AA)
     return np.asarray(mask / np.float32(255), np.float32)

@@ -54,6 +54,7 @@ class DataConfig(_Section):
     occluded: float = Field(0.15, ge=0, le=1, description="share of clean scenes with another one in front of them")
     sharpened: float = Field(0.3, ge=0, le=1, description="share of still pictures that are sharpened, as cameras do")
     rims: float = Field(0.3, ge=0, le=1, description="share of still pictures that get bent rims of light")
+    poles: float = Field(0.3, ge=0, le=1, description="share of still pictures that get poles, pipes and cables")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

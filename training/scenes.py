@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training.highlights import with_poles, with_rims
 from training.packed_clips import Packed
 from training.phases import phases
 
@@ -59,13 +60,15 @@ class StillScene:
 
     def __init__(
         self, picture: NDArray[np.uint8], crop: int, rng: np.random.Generator, *,
-        standing: bool, sharpened: float = 0.0, rims: float = 0.0,
+        standing: bool, sharpened: float = 0.0, rims: float = 0.0, poles: float = 0.0,
     ) -> None:  # fmt: skip
-        """`picture` is RGB (H, W, 3), uint8; `sharpened` and `rims` are the chances of either."""
+        """`picture` is RGB (H, W, 3), uint8; `sharpened`, `rims` and `poles` are the chances of each."""
         self._crop = crop
         if rng.random() < sharpened:
             picture = _sharpened(picture, float(rng.uniform(0.5, 2)))
-        self._picture = _with_rims(picture, rng) if rng.random() < rims else picture
+        if rng.random() < poles:
+            picture = with_poles(picture, rng)
+        self._picture = with_rims(picture, rng) if rng.random() < rims else picture
         self.height = 360
         side = min(picture.shape[:2])
         self._zoom = float(np.clip(np.exp(rng.normal(0, 0.25)), crop / side * 1.02, 2.0)) if not standing else 1.0
@@ -98,24 +101,6 @@ def _sharpened(picture: NDArray[np.uint8], amount: float) -> NDArray[np.uint8]:
     """Rims and highlights as cameras that sharpen make them: bright and thin, and not rain."""
     soft = cv2.GaussianBlur(picture, (0, 0), 1.2)
     return np.asarray(cv2.addWeighted(picture, 1 + amount, soft, -amount, 0), np.uint8)
-
-
-def _with_rims(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """With arcs of light as on cups, wheels and cables: as thin and as bright as streaks, but bent."""
-    height, width = picture.shape[:2]
-    shown = picture
-    for _ in range(int(rng.integers(1, 5))):
-        centre = (int(rng.integers(width)), int(rng.integers(height)))
-        axes = (int(rng.integers(12, 160)), int(rng.integers(12, 160)))
-        turn, start = (float(angle) for angle in rng.uniform(0, 360, 2))
-        end, opacity = start + float(rng.uniform(40, 220)), float(rng.uniform(0.2, 0.9))
-        light = float(rng.uniform(170, 255)) + rng.uniform(-25, 0, 3)
-        thick = int(rng.integers(1, 3))
-        for wider, share in ((2, 0.35), (0, 1.0)):  # soft at its sides
-            args = (centre, axes, turn, start, end, light.tolist(), thick + wider, cv2.LINE_AA)
-            drawn = cv2.ellipse(shown.copy(), *args)
-            shown = np.asarray(cv2.addWeighted(shown, 1 - opacity * share, drawn, opacity * share, 0), np.uint8)
-    return shown
 
 
 def pack_rgb(rgb: NDArray[np.uint8]) -> Packed:

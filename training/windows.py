@@ -111,7 +111,8 @@ class Library:
         return self._still(int(rng.integers(len(self._stills))), rng, standing=True)
 
     def _still(self, index: int, rng: np.random.Generator, *, standing: bool) -> StillScene:
-        shares = {"sharpened": self._config.sharpened, "rims": self._config.rims}
+        config = self._config
+        shares = {"sharpened": config.sharpened, "rims": config.rims, "poles": config.poles}
         return StillScene(self._stills[index], self.crop, rng, standing=standing, **shares)
 
 

@@ -23,6 +23,21 @@ def test_some_photographs_have_bent_rims_of_light_that_stay() -> None:
     assert 0.05 < np.mean(np.array(shown) > 20) < 0.25  # of a fifth of the pictures, those whose crop has one
 
 
+def test_some_photographs_have_poles_that_stay() -> None:
+    """`stream` took a downpipe out of a wall: bright, thin, upright, and new at the border of what the camera saw."""
+    grey = np.full((200, 300, 3), 90, np.uint8)
+    tall = bright = 0
+    for seed in range(200):
+        scene = StillScene(grey, 96, np.random.default_rng(seed), standing=True, poles=0.3)
+        first, second = scene.next(), scene.next()
+        assert (first == second).all()
+        luma = first[:4].astype(int) - int(np.median(first[:4]))
+        tall += bool((np.abs(luma) > 8).any(axis=(0, 2)).mean() > 0.9)
+        bright += bool((luma > 8).any())
+    assert 30 < tall < 90
+    assert 0.4 * tall < bright
+
+
 def test_some_photographs_are_sharpened() -> None:
     step = np.full((200, 300, 3), 60, np.uint8)
     step[:, 150:] = 160
