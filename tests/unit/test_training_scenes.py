@@ -34,8 +34,8 @@ def test_some_photographs_have_poles_that_stay() -> None:
         luma = first[:4].astype(int) - int(np.median(first[:4]))
         tall += bool((np.abs(luma) > 8).any(axis=(0, 2)).mean() > 0.9)
         bright += bool((luma > 8).any())
-    assert 30 < tall < 90
-    assert 0.4 * tall < bright
+    assert 15 < tall < 60  # of 60 pictures, those whose crop has one from top to bottom
+    assert bright > 0.6 * tall
 
 
 def test_some_photographs_are_sharpened() -> None:
