@@ -30,6 +30,7 @@ from esdnet.errors import ModelError
 from esdnet.plane_step import PlaneStep, packed_size
 from esdnet.planes import CHANNELS, FULL, LIMITED
 from esdnet.runtimes import graph_cache, heap, membrane_bits
+from esdnet.runtimes.graph_conversion import converted
 from esdnet.runtimes.openvino_stream import OpenvinoStream, Threads, plane_shapes
 from esdnet.runtimes.output_order import places, shallowest_last
 from esdnet.runtimes.row_body import RowStates, with_row_body
@@ -245,11 +246,9 @@ class OpenvinoRuntime:
         state = self._network.initial_state(streams, height, width)
         example = (*frames, *self._states.rows(state))
         try:
-            with torch.no_grad(), warnings.catch_warnings():
+            with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the tracer's, of sizes that become constants: they are meant to
-                model = self._openvino.convert_model(
-                    module, example_input=example, input=[tuple(tensor.shape) for tensor in example]
-                )
+                model = converted(module, example, self._openvino)
             if len(frames) > 1 and (places := self._in_bits(state)):
                 model = membrane_bits.carried_as_bits(model, self._openvino, places, first=len(frames))
             model = shallowest_last(model, self._openvino)
