@@ -2,7 +2,8 @@
 
 The roofline model (Williams et al., Communications of the ACM, 2009) bounds a program's speed by its arithmetic and by
 its memory traffic. Counted here is the least traffic without fusion across layers: every convolution and every layer
-of neurons reads its inputs and writes its outputs once, weights once; the state, always float32, is read and written.
+of neurons reads its inputs and writes its outputs once, weights once; the state is read and written, its membranes as
+what goes between layers, its pictures always float32.
 The search for motion is left out, as in `complexity.py`. A cache that holds a layer's pictures makes the real traffic
 less; reorders between memory layouts make it more.
 """
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 
 from esdnet.streaming import StreamNet
 
-_STATE_BYTES = 4
+_PICTURE_BYTES = 4
+_PICTURES = ("picture", "seen")
 
 
 def bytes_per_frame(network: StreamNet, height: int, width: int, value_bytes: int = 4) -> int:
@@ -44,6 +46,11 @@ def bytes_per_frame(network: StreamNet, height: int, width: int, value_bytes: in
     finally:
         for hook in hooks:
             hook.remove()
-    values += sum(2 * state[name].numel() for name in ("picture", "seen") if name in state)  # the rest are among inputs
-    wider = 2 * sum(tensor.numel() for tensor in state.tensors()) * (_STATE_BYTES - value_bytes)
-    return round((values * value_bytes + wider) * height * width / small**2)
+    pictures = sum(2 * state[name].numel() for name in _PICTURES if name in state)  # the rest are among inputs
+    return round((values * value_bytes + pictures * _PICTURE_BYTES) * height * width / small**2)
+
+
+def state_bytes(network: StreamNet, height: int, width: int, value_bytes: int = 4) -> int:
+    """Bytes that one stream of `height` × `width` pixels carries from frame to frame, potentials of `value_bytes`."""
+    state = network.initial_state(1, height // 2, width // 2, device="meta")
+    return sum(state[name].numel() * (_PICTURE_BYTES if name in _PICTURES else value_bytes) for name in state)

@@ -29,7 +29,7 @@ def measure_networks(
     from esdnet.complexity import complexity
     from esdnet.models import load
     from esdnet.streaming import StreamNet
-    from esdnet.traffic import bytes_per_frame
+    from esdnet.traffic import bytes_per_frame, state_bytes
 
     network = load(model)
     if not isinstance(network, StreamNet):
@@ -61,7 +61,8 @@ def measure_networks(
     for runtime, taken in times.items():
         fps = len(taken) / sum(taken)
         gflops = (limits.bfloat16_gflops if runtime in lower else None) or limits.gflops
-        moved = bytes_per_frame(network, height, width, 2 if runtime in lower else 4)
+        value_bytes = 2 if runtime in lower else 4
+        moved = bytes_per_frame(network, height, width, value_bytes)
         speeds.append(
             NetworkSpeed(
                 model=model,
@@ -73,7 +74,7 @@ def measure_networks(
                 p50_ms=float(np.percentile(taken, 50)) * 1e3,
                 p99_ms=float(np.percentile(taken, 99)) * 1e3,
                 gmacs=macs / 1e9,
-                state_mb=cost.state_values_per_pixel * width * height * 4 / 1e6,
+                state_mb=state_bytes(network, height, width, value_bytes) / 1e6,
                 limits=limits,
                 arithmetic="bfloat16" if runtime in lower else "float32",
                 share_of_gflops=2 * macs * fps / 1e9 / gflops,
