@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,13 @@ def together(batch: BatchDerainer, lanes: list[Derainer], frames: list[Planes]) 
 
 
 @pytest.fixture
-def own_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """oneDNN convolves a picture of a batch otherwise than one alone (3e-6 apart behind the stem). With most weights
-    that rounds a value to its neighbour; with some a neuron is at its threshold, and small pictures differ more."""
+def own_convolutions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """oneDNN convolves a picture of a batch otherwise than one alone (3e-6 apart behind the stem), and NNPACK, which
+    would take its place, does only batches of 16 and more. With most weights that rounds a value to its neighbour; with
+    some a neuron is at its threshold, and small pictures differ more."""
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+    with torch.backends.nnpack.flags(enabled=False):
+        yield
 
 
 @pytest.mark.usefixtures("own_convolutions")
