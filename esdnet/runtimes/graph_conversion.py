@@ -1,7 +1,7 @@
 """From a PyTorch module to OpenVINO's graph of it.
 
-What `openvino.convert_model` does, in a quarter of its time: a module is traced once, where that traces it and then runs
-it again to compare; and shapes are told before the graph is made, where that makes one of unknown shapes first.
+What `openvino.convert_model` does, in a quarter of its time: a module is traced once, where that traces it and then
+runs it again to compare; and shapes are told before the graph is made, where that makes one of unknown shapes first.
 """
 
 from __future__ import annotations
