@@ -1,7 +1,8 @@
-"""Thin bright things that are no rain, drawn on photographs: rims of light, poles, pipes and cables.
+"""Thin bright things that are no rain, drawn on photographs: rims of light, poles, pipes and cables, fences and blinds.
 
-They are as thin and as bright as streaks. What tells them apart is that a rim is bent, and that a pole is opaque, of
-one brightness along its whole length, and goes on where a streak would have ended.
+They are as thin and as bright as streaks. What tells them apart is that a rim is bent, that a pole is opaque, of one
+brightness along its whole length, and goes on where a streak would have ended, and that bars of a fence are all alike
+and stand at even distances.
 """
 
 from __future__ import annotations
@@ -45,19 +46,47 @@ def with_poles(picture: Picture, rng: np.random.Generator) -> Picture:
         reach = np.where(rng.random(2) < 0.3, np.array([-1.0, 1.0]) * rng.uniform(0.2, 0.5, 2) * height, reach)
         thick = float(np.exp(rng.uniform(0, np.log(7))))
         light = float(rng.uniform(140, 255) if rng.random() < 0.7 else rng.uniform(10, 110)) + rng.uniform(-20, 0, 3)
-        drawn = _bar(shown, middle + reach[:, None] * along, thick, light)
+        drawn = shown.copy()
+        _bar(drawn, middle + reach[:, None] * along, thick, light)
         if thick > 2 and rng.random() < 0.6:
             side = middle + across * thick * float(rng.uniform(-0.35, 0.35))
-            drawn = _bar(drawn, side + reach[:, None] * along, thick * 0.35, light * float(rng.uniform(0.5, 1.4)))
+            _bar(drawn, side + reach[:, None] * along, thick * 0.35, light * float(rng.uniform(0.5, 1.4)))
         opacity = float(rng.uniform(0.6, 1.0))
         shown = np.asarray(cv2.addWeighted(shown, 1 - opacity, drawn, opacity, 0), np.uint8)
     return shown
 
 
-def _bar(picture: Picture, ends: NDArray[np.float64], thick: float, light: NDArray[np.float64]) -> Picture:
+def with_fences(picture: Picture, rng: np.random.Generator) -> Picture:
+    """RGB (H, W, 3) with rows of bars, all alike, at even distances or nearer and nearer: railings, blinds, stripes.
+
+    Most are upright and bright; many end at a rail.
+    """
+    height, width = picture.shape[:2]
+    shown = picture
+    for _ in range(int(rng.integers(1, 3))):
+        angle = rng.normal(0, 0.08) if rng.random() < 0.75 else rng.uniform(-np.pi / 2, np.pi / 2)
+        along, across = np.array([np.sin(angle), np.cos(angle)]), np.array([np.cos(angle), -np.sin(angle)])
+        thick = float(np.exp(rng.uniform(0, np.log(6))))
+        apart = (thick + 1) * float(np.exp(rng.uniform(np.log(1.6), np.log(10))))
+        count = int(min(rng.integers(5, 60), 2 * width / apart + 1))
+        nearer = float(np.exp(rng.normal(0, 0.02))) if rng.random() < 0.4 else 1.0
+        places = np.cumsum(apart * nearer ** np.arange(count))
+        half = float(rng.uniform(0.04, 0.5)) * height
+        middle = rng.uniform(0, 1, 2) * np.array([width, height]) - across * places.mean()
+        light = float(rng.uniform(140, 255) if rng.random() < 0.75 else rng.uniform(10, 110)) + rng.uniform(-20, 0, 3)
+        drawn, ends = shown.copy(), np.array([-half, half])[:, None] * along
+        for place in places:
+            _bar(drawn, middle + across * place + ends, thick, light)
+        for end in ends if rng.random() < 0.6 else ends[:0]:
+            rail = np.array([places[0], places[-1]])[:, None] * across
+            _bar(drawn, middle + end + rail, thick * float(rng.uniform(0.8, 2.5)), light)
+        opacity = float(rng.uniform(0.6, 1.0))
+        shown = np.asarray(cv2.addWeighted(shown, 1 - opacity, drawn, opacity, 0), np.uint8)
+    return shown
+
+
+def _bar(picture: Picture, ends: NDArray[np.float64], thick: float, light: NDArray[np.float64]) -> None:
+    """Drawn into the picture."""
     (start, end), colour = np.rint(ends * (1 << _SHIFT)).astype(int), np.clip(light, 0, 255)
     width = max(1, round(thick))
-    drawn = cv2.line(
-        picture.copy(), tuple(map(int, start)), tuple(map(int, end)), colour.tolist(), width, cv2.LINE_AA, _SHIFT
-    )
-    return np.asarray(drawn, np.uint8)
+    cv2.line(picture, tuple(map(int, start)), tuple(map(int, end)), colour.tolist(), width, cv2.LINE_AA, _SHIFT)

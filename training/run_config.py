@@ -52,9 +52,11 @@ class DataConfig(_Section):
     recompressed: float = Field(0.5, ge=0, le=1, description="share of episodes whose rainy frames go through H.264")
     crf: tuple[float, float] = Field((12.0, 27.0), description="range of its constant rate factor; higher is coarser")
     occluded: float = Field(0.15, ge=0, le=1, description="share of clean scenes with another one in front of them")
+    captioned: float = Field(0.3, ge=0, le=1, description="share of episodes with text, frames and emblems over them")
     sharpened: float = Field(0.3, ge=0, le=1, description="share of still pictures that are sharpened, as cameras do")
     rims: float = Field(0.3, ge=0, le=1, description="share of still pictures that get bent rims of light")
     poles: float = Field(0.3, ge=0, le=1, description="share of still pictures that get poles, pipes and cables")
+    fences: float = Field(0.2, ge=0, le=1, description="share of still pictures that get rows of bars, all alike")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

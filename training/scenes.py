@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.highlights import with_poles, with_rims
+from training.highlights import with_fences, with_poles, with_rims
 from training.packed_clips import Packed
 from training.phases import phases
 
@@ -60,14 +60,16 @@ class StillScene:
 
     def __init__(
         self, picture: NDArray[np.uint8], crop: int, rng: np.random.Generator, *,
-        standing: bool, sharpened: float = 0.0, rims: float = 0.0, poles: float = 0.0,
+        standing: bool, sharpened: float = 0.0, rims: float = 0.0, poles: float = 0.0, fences: float = 0.0,
     ) -> None:  # fmt: skip
-        """`picture` is RGB (H, W, 3), uint8; `sharpened`, `rims` and `poles` are the chances of each."""
+        """`picture` is RGB (H, W, 3), uint8; `sharpened`, `rims`, `poles` and `fences` are the chances of each."""
         self._crop = crop
         if rng.random() < sharpened:
             picture = _sharpened(picture, float(rng.uniform(0.5, 2)))
         if rng.random() < poles:
             picture = with_poles(picture, rng)
+        if rng.random() < fences:
+            picture = with_fences(picture, rng)
         self._picture = with_rims(picture, rng) if rng.random() < rims else picture
         self.height = 360
         side = min(picture.shape[:2])

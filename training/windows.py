@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
+from training.captions import Captions
 from training.layouts import find_layout
 from training.occlusion import OccludedScene
 from training.packed_clips import CLIP_SUFFIXES, PICTURE_SUFFIXES, DataError, Packed, files_in, packed_clip
@@ -113,6 +114,7 @@ class Library:
     def _still(self, index: int, rng: np.random.Generator, *, standing: bool) -> StillScene:
         config = self._config
         shares = {"sharpened": config.sharpened, "rims": config.rims, "poles": config.poles}
+        shares["fences"] = config.fences
         return StillScene(self._stills[index], self.crop, rng, standing=standing, **shares)
 
 
@@ -145,8 +147,11 @@ class Episode:
         self._gain = float(np.exp(rng.uniform(-0.5, 0.1))) if rng.random() < 0.4 else 1.0
         settings = RainSettings.sample(rng, height=self._scene.height, frozen=frozen)
         self._rain = RainScene(settings, library.crop, library.crop, rng)
-        recompressed = rng.random() < config.recompressed
-        self._codec = Codec(library.crop, library.crop, rng.spawn(1)[0], crf=config.crf) if recompressed else None
+        recompressed, captioned = rng.random() < config.recompressed, rng.random() < config.captioned
+        of_codec, of_captions = rng.spawn(2)
+        self._codec = Codec(library.crop, library.crop, of_codec, crf=config.crf) if recompressed else None
+        self._captions = Captions(library.crop, of_captions) if captioned else None
+        self._beneath = bool(rng.random() < 0.25)
         self._time = 0
 
     def next(self) -> tuple[Packed, Packed]:
@@ -154,12 +159,17 @@ class Episode:
         if self._time == self._cut:
             self._scene = self._library.scene(self._rng) or self._scene
         self._time += 1
-        clean = self._scene.next().astype(np.float32)
+        scene = self._scene.next()
+        if self._captions and self._beneath:
+            (scene,) = self._captions.onto(scene)
+        clean = scene.astype(np.float32)
         y = (clean[:4] - 16) * (self._gain / 219)
         u, v = (clean[4:] - 128) * (self._gain / 224)
         rainy = self._rain.onto((whole(y), u, v))
-        shown = _codes(phases(rainy[0]), rainy[1], rainy[2])
-        return self._codec.through(shown) if self._codec else shown, _codes(y, u, v)
+        shown, dry = _codes(phases(rainy[0]), rainy[1], rainy[2]), _codes(y, u, v)
+        if self._captions and not self._beneath:
+            shown, dry = self._captions.onto(shown, dry)
+        return self._codec.through(shown) if self._codec else shown, dry
 
 
 def _codes(luma: NDArray[np.float32], u: NDArray[np.float32], v: NDArray[np.float32]) -> Packed:

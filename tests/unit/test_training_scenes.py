@@ -38,6 +38,20 @@ def test_some_photographs_have_poles_that_stay() -> None:
     assert bright > 0.6 * tall
 
 
+def test_some_photographs_have_fences_whose_bars_are_all_alike() -> None:
+    """A railing of thin bright bars went as if it were rain, whole, and stayed away while the camera stood: 15 dB."""
+    grey = np.full((200, 300, 3), 90, np.uint8)
+    rows_of_bars = 0
+    for seed in range(200):
+        scene = StillScene(grey, 96, np.random.default_rng(seed), standing=True, fences=0.5)
+        first, second = scene.next(), scene.next()
+        assert (first == second).all()
+        line = first[0, 24].astype(int)
+        rises = np.flatnonzero(np.diff((np.abs(line - int(np.median(line))) > 20).astype(int)) == 1)
+        rows_of_bars += len(rises) >= 4
+    assert 10 < rows_of_bars < 90  # of a hundred pictures, those that have upright bars in that line of the crop
+
+
 def test_some_photographs_are_sharpened() -> None:
     step = np.full((200, 300, 3), 60, np.uint8)
     step[:, 150:] = 160

@@ -55,14 +55,14 @@ def test_it_rains(stills: Path) -> None:
 
 
 def test_frozen_rain_stands_still(stills: Path) -> None:
-    for window in take(data(stills, frozen=1.0, recompressed=0.0), 3):
+    for window in take(data(stills, frozen=1.0, recompressed=0.0, captioned=0.0), 3):
         assert torch.equal(window.rainy[0], window.rainy[1])
 
 
 def test_single_frames_ride_beside_episodes(stills: Path) -> None:
     """Trained on episodes alone, networks learnt that rain is what was not there a moment ago and nothing of what a
     streak looks like: a reset each frame gained 0.3 dB where single frames teach 3."""
-    still = {"frozen": 1.0, "batch": 3, "singles": 1, "recompressed": 0.0}
+    still = {"frozen": 1.0, "batch": 3, "singles": 1, "recompressed": 0.0, "captioned": 0.0}
     windows = take(data(stills, **still), 6)
     assert all(w.fresh[2] for w in windows)
     assert all(torch.equal(w.rainy[0, :2], w.rainy[1, :2]) for w in windows)  # an episode of rain that stands still
@@ -134,6 +134,24 @@ def test_half_of_the_rain_has_been_through_a_codec(stills: Path) -> None:
     shown, as_rendered = (torch.cat([w.rainy.flatten(0, 1) for w in windows]) for windows in (mixed, unmixed))
     same = (shown == as_rendered).flatten(1).all(dim=1)
     assert 0.3 < float(same.float().mean()) < 0.7
+
+
+def test_some_of_the_footage_has_text_over_the_rain(stills: Path) -> None:
+    """Weights that had never seen a letter took the clock from the corner of a camera's picture, dry or not."""
+    plain = take(data(stills, captioned=0.0, recompressed=0.0), 24)
+    written = take(data(stills, captioned=1.0, recompressed=0.0), 24)
+    over = beneath = 0
+    for a, b in zip(plain, written, strict=True):
+        text = (a.clean.float() - b.clean.float()).abs() > 40
+        before, after = ((w.rainy.float() - w.clean.float()).abs() * text for w in (a, b))
+        for wet, shown in zip(before.sum((2, 3, 4)).flatten(), after.sum((2, 3, 4)).flatten(), strict=True):
+            over += bool(wet > 300 and shown < 0.3 * wet)
+            beneath += bool(wet > 300 and shown > 0.7 * wet)
+    assert over > beneath > 0, "most of it is in front of the rain, signs are behind it"
+    some = take(data(stills, captioned=0.5, recompressed=0.0, batch=8, singles=8), 6)
+    none = take(data(stills, captioned=0.0, recompressed=0.0, batch=8, singles=8), 6)
+    same = torch.cat([(a.clean == b.clean).flatten(2).all(2).flatten() for a, b in zip(some, none, strict=True)])
+    assert 0.4 < float(same.float().mean()) < 0.75
 
 
 def test_a_range_that_is_none_is_refused(stills: Path) -> None:
