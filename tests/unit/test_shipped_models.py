@@ -48,15 +48,18 @@ def test_a_dry_picture_that_stands_stays_as_it_is(name: str, picture: str) -> No
 
 @pytest.mark.parametrize("name", BUDGETS)
 def test_text_over_a_dry_picture_stays(name: str) -> None:
-    """Weights that had never seen a letter took strokes of a camera's clock for streaks: 29 dB within the text."""
+    """Weights that had never seen a letter took bars and thin letters for streaks, boxed or not: 20 dB."""
     derainer = Derainer(name, threads=1)
     for second in range(6):
         shown = data.coffee()[100:292, 100:420].copy()
-        for words, line in (("CAM 01  NORTH GATE", 24), (f"14:03:{second:02d} ||| iIl1", 170)):
-            cv2.putText(shown, words, (12, line), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (235, 235, 235), 1, cv2.LINE_AA)
+        shown[152:178, 8:250] = 16
+        for line in (24, 170):
+            place, font = (12, line), cv2.FONT_HERSHEY_DUPLEX
+            cv2.putText(shown, f"||| iIl1 | {second} | lil", place, font, 0.55, (235, 235, 235), 1, cv2.LINE_AA)
         out = np.asarray(derainer(shown)).astype(float)
-        lost = [out[rows, 8:250] - shown[rows, 8:250] for rows in (slice(10, 30), slice(156, 176))]
-        assert 10 * np.log10(255**2 / np.mean(np.square(lost))) >= 40
+        lost = [out[rows, 8:250] - shown[rows, 8:250] for rows in (slice(6, 32), slice(152, 178))]
+        if second:
+            assert 10 * np.log10(255**2 / np.mean(np.square(lost))) >= 48
 
 
 @pytest.mark.parametrize("name", BUDGETS)
