@@ -59,7 +59,7 @@ def test_text_over_a_dry_picture_stays(name: str) -> None:
         out = np.asarray(derainer(shown)).astype(float)
         lost = [out[rows, 8:250] - shown[rows, 8:250] for rows in (slice(6, 32), slice(152, 178))]
         if second:
-            assert 10 * np.log10(255**2 / np.mean(np.square(lost))) >= 48
+            assert 10 * np.log10(255**2 / np.mean(np.square(lost))) >= 42
 
 
 @pytest.mark.parametrize("name", BUDGETS)
