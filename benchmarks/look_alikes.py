@@ -28,6 +28,7 @@ WIDTH, HEIGHT = 640, 360
 FIRST = 3
 """Frames that are left out, or told apart."""
 BACKINGS = ("plain", "outlined", "boxed")
+SIDES = ("rainy", "clean")
 WHITE = (230, 230, 230)
 
 
@@ -60,7 +61,7 @@ _GRAIN = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 14, (1200, 1600)), 
 
 
 def railing(time: int) -> Array:
-    """A fence of thin bright bars before something dark, the camera standing."""
+    """A fence of thin bright bars before something dark, the camera panning."""
     big = np.clip(70 + 2 * _GRAIN[:600, :1100, None], 0, 255) * np.ones(3)
     for x in range(0, 1100, 22):
         cv2.line(big, (x, 80), (x, 520), (215, 215, 220), 2, cv2.LINE_AA)
@@ -131,6 +132,12 @@ def captions(model: str, seen: list[list[Array]], clean: list[list[Array]], back
     return min(decibels(before), 99.0), decibels(after), taken
 
 
+def read(path: Path, frames: int) -> list[list[Array]]:
+    """The planes of its first frames."""
+    with ClipReader(path) as reader:
+        return [[*frame.planes] for frame in islice(reader, frames)]
+
+
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument("--models", default="stream,stream-nano")
@@ -139,12 +146,15 @@ def main() -> None:
     options = asked.parse_args()
     pairs = []
     for path in sorted(options.folder.glob("*.clean.mp4")):
-        sides = [ClipReader(str(path).replace(".clean.", f".{side}.")) for side in ("rainy", "clean")]
-        pairs.append([[[*frame.planes] for frame in islice(side, options.frames)] for side in sides])
+        pairs.append(
+            [read(path.with_name(path.name.replace(".clean.", f".{side}.")), options.frames) for side in SIDES]
+        )
+    if not pairs:
+        asked.error(f"{options.folder}: no NAME.clean.mp4 in it")
     for model in options.models.split(","):
         for name, drawn in SCENES.items():
             print(f"{model}: {name}: {scene(model, drawn, options.frames)}", flush=True)
-        for backing in BACKINGS if pairs else ():
+        for backing in BACKINGS:
             for weather in ("in rain", "dry"):
                 found = [captions(model, r if weather == "in rain" else c, c, backing) for r, c in pairs]
                 shown, kept, _ = np.mean(found, axis=0)

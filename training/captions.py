@@ -1,12 +1,13 @@
 """What is written over pictures and is no rain: a camera's name and clock, captions, tickers, boxes around what moves.
 
-Strokes of letters are as thin, bright and upright as streaks. Weights that had never seen any took thin letters and
-bars of `|||` for rain, whole, dry or not (docs/experiments.md). Most of it stands in front of the rain, as the camera
+Strokes of letters are as thin, bright and upright as streaks. Weights trained without them took thin letters and bars
+of `|||` for rain, whole, dry or not (docs/experiments.md). Most of it stands in front of the rain, as the camera
 or the studio puts it there; signs in the scene have it in front of them.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -54,7 +55,7 @@ def _chroma(rng: np.random.Generator, coloured: float) -> tuple[float, float]:
     return float(u), float(v)
 
 
-class _Element:
+class _Element(ABC):
     """Something written: where it is, how it moves, and what lies behind it."""
 
     def __init__(self, size: int, rng: np.random.Generator) -> None:
@@ -64,22 +65,25 @@ class _Element:
         self.backing = str(rng.choice(["none", "edge", "shadow", "box"], p=[0.4, 0.27, 0.08, 0.25]))
         self.soft = float(rng.uniform(0.3, 0.7)) if rng.random() < 0.3 else 0.0
         self.wider = int(rng.integers(1, 3))
-        self._shown: tuple[Any, Mask] | None = None
+        self._shown: tuple[Any, list[tuple[Mask, _Ink]]] | None = None
 
+    @abstractmethod
     def key(self, time: int) -> Any:
         """What the strokes at `time` follow from; where it stays they are not drawn again."""
-        raise NotImplementedError
 
+    @abstractmethod
     def strokes(self, key: Any) -> NDArray[np.uint8]:
         """(size, size), 0 to 255."""
-        raise NotImplementedError
 
     def layers(self, time: int) -> list[tuple[Mask, _Ink]]:
         """What lies behind, then the strokes, with opacities in 0..1."""
         key = self.key(time)
         if self._shown is None or self._shown[0] != key:
-            self._shown = key, np.asarray(self.strokes(key) / np.float32(_FULL), np.float32)
-        mask = self._shown[1]
+            self._shown = key, self._drawn(self.strokes(key))
+        return self._shown[1]
+
+    def _drawn(self, strokes: NDArray[np.uint8]) -> list[tuple[Mask, _Ink]]:
+        mask = np.asarray(strokes / np.float32(_FULL), np.float32)
         behind = self._behind(mask)
         if self.soft:
             mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), self.soft), np.float32)

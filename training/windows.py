@@ -113,9 +113,10 @@ class Library:
 
     def _still(self, index: int, rng: np.random.Generator, *, standing: bool) -> StillScene:
         config = self._config
-        shares = {"sharpened": config.sharpened, "rims": config.rims, "poles": config.poles}
-        shares["fences"] = config.fences
-        return StillScene(self._stills[index], self.crop, rng, standing=standing, **shares)
+        return StillScene(
+            self._stills[index], self.crop, rng, standing=standing,
+            sharpened=config.sharpened, rims=config.rims, poles=config.poles, fences=config.fences,
+        )  # fmt: skip
 
 
 def _read_still(path: Path, crop: int) -> NDArray[np.uint8]:

@@ -48,7 +48,7 @@ def test_a_dry_picture_that_stands_stays_as_it_is(name: str, picture: str) -> No
 
 @pytest.mark.parametrize("name", BUDGETS)
 def test_text_over_a_dry_picture_stays(name: str) -> None:
-    """Weights that had never seen a letter took bars and thin letters for streaks, boxed or not: 20 dB."""
+    """Weights trained without a letter took bars and thin letters for streaks, boxed or not: 20 dB."""
     derainer = Derainer(name, threads=1)
     for second in range(6):
         shown = data.coffee()[100:292, 100:420].copy()

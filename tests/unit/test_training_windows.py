@@ -137,7 +137,7 @@ def test_half_of_the_rain_has_been_through_a_codec(stills: Path) -> None:
 
 
 def test_some_of_the_footage_has_text_over_the_rain(stills: Path) -> None:
-    """Weights that had never seen a letter took the clock from the corner of a camera's picture, dry or not."""
+    """Weights trained without a letter took thin letters and bars out of what a camera writes, dry or not."""
     plain = take(data(stills, captioned=0.0, recompressed=0.0), 24)
     written = take(data(stills, captioned=1.0, recompressed=0.0), 24)
     over = beneath = 0
