@@ -115,7 +115,8 @@ class Text(_Element):
         self._blocks = int(rng.choice([1, 1, 1, 2, 3])) if self._height > 14 else 1
         self._line = cv2.LINE_AA if self._blocks == 1 and rng.random() < 0.8 else cv2.LINE_8
         self._words = _words(rng)
-        self._period = int(rng.choice([1, 5, 12, 25])) if rng.random() < 0.45 else 0
+        self._period = int(rng.choice([1, 1, 1, 5, 12, 25])) if rng.random() < 0.45 else 0
+        self._ticks = int(rng.choice([1, 1, 7, 33]))  # hundredths turn several digits over at once
         self._count = int(rng.integers(10_000))
         self._at = rng.uniform([-0.4, 0.1], [0.7, 1.0]) * size
         self._runs = float(rng.choice([-1, -1, 1]) * rng.uniform(0.5, 6)) if rng.random() < 0.15 else 0.0
@@ -123,7 +124,7 @@ class Text(_Element):
     def key(self, time: int) -> tuple[str, int]:
         words = self._words
         if self._period:
-            count = self._count + time // self._period
+            count = self._count + time // self._period * self._ticks
             words = f"{words[:6]}{count // 3600 % 24:02d}:{count // 60 % 60:02d}:{count % 60:02d}"
         return words, round(self._at[0] + self._runs * time)
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training.blades import with_blades
 from training.highlights import with_fences, with_poles, with_rims
 from training.packed_clips import Packed
 from training.phases import phases
@@ -61,16 +62,17 @@ class StillScene:
     def __init__(
         self, picture: NDArray[np.uint8], crop: int, rng: np.random.Generator, *,
         standing: bool, sharpened: float = 0.0, rims: float = 0.0, poles: float = 0.0, fences: float = 0.0,
+        blades: float = 0.0,
     ) -> None:  # fmt: skip
-        """`picture` is RGB (H, W, 3), uint8; `sharpened`, `rims`, `poles` and `fences` are the chances of each."""
+        """`picture` is RGB (H, W, 3), uint8; `sharpened` to `blades` are the chances of each."""
         self._crop = crop
         if rng.random() < sharpened:
             picture = _sharpened(picture, float(rng.uniform(0.5, 2)))
-        if rng.random() < poles:
-            picture = with_poles(picture, rng)
-        if rng.random() < fences:
-            picture = with_fences(picture, rng)
-        self._picture = with_rims(picture, rng) if rng.random() < rims else picture
+        drawn = ((blades, with_blades), (poles, with_poles), (fences, with_fences), (rims, with_rims))
+        for chance, draw in drawn:
+            if rng.random() < chance:
+                picture = draw(picture, rng)
+        self._picture = picture
         self.height = 360
         side = min(picture.shape[:2])
         self._zoom = float(np.clip(np.exp(rng.normal(0, 0.25)), crop / side * 1.02, 2.0)) if not standing else 1.0
