@@ -84,7 +84,10 @@ def _smooth(height: int, width: int, feet: NDArray[np.float64], rng: np.random.G
 
 
 def _outlines(
-    feet: NDArray[np.float64], lengths: NDArray[np.float64], turns: NDArray[np.float64], bends: NDArray[np.float64],
+    feet: NDArray[np.float64],
+    lengths: NDArray[np.float64],
+    turns: NDArray[np.float64],
+    bends: NDArray[np.float64],
     thick: NDArray[np.float64],
 ) -> NDArray[np.int32]:
     """(N, 12, 2) in OpenCV's fractions of a pixel, foot to tip and back: bent to a side, and pointed."""  # fmt: skip

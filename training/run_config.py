@@ -57,7 +57,7 @@ class DataConfig(_Section):
     rims: float = Field(0.3, ge=0, le=1, description="share of still pictures that get bent rims of light")
     poles: float = Field(0.3, ge=0, le=1, description="share of still pictures that get poles, pipes and cables")
     fences: float = Field(0.2, ge=0, le=1, description="share of still pictures that get rows of bars, all alike")
-    blades: float = Field(0.15, ge=0, le=1, description="share of still pictures that get fields of grass, straw or fur")
+    blades: float = Field(0.15, ge=0, le=1, description="share of still pictures that get grass, straw or fur")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
