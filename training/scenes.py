@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from training.blades import with_blades
 from training.highlights import with_fences, with_poles, with_rims
+from training.lattices import with_lattices
 from training.packed_clips import Packed
 from training.phases import phases
 
@@ -62,14 +63,17 @@ class StillScene:
     def __init__(
         self, picture: NDArray[np.uint8], crop: int, rng: np.random.Generator, *,
         standing: bool, sharpened: float = 0.0, rims: float = 0.0, poles: float = 0.0, fences: float = 0.0,
-        blades: float = 0.0,
+        blades: float = 0.0, lattices: float = 0.0,
     ) -> None:  # fmt: skip
-        """`picture` is RGB (H, W, 3), uint8; `sharpened` to `blades` are the chances of each."""
+        """`picture` is RGB (H, W, 3), uint8; `sharpened` to `lattices` are the chances of each."""
         self._crop = crop
         if rng.random() < sharpened:
             picture = _sharpened(picture, float(rng.uniform(0.5, 2)))
-        drawn = ((blades, with_blades), (poles, with_poles), (fences, with_fences), (rims, with_rims))
-        for chance, draw in drawn:
+        drawers = (
+            (blades, with_blades), (lattices, with_lattices), (poles, with_poles), (fences, with_fences),
+            (rims, with_rims),
+        )  # fmt: skip
+        for chance, draw in drawers:
             if rng.random() < chance:
                 picture = draw(picture, rng)
         self._picture = picture

@@ -116,7 +116,7 @@ class Library:
         return StillScene(
             self._stills[index], self.crop, rng, standing=standing,
             sharpened=config.sharpened, rims=config.rims, poles=config.poles, fences=config.fences,
-            blades=config.blades,
+            blades=config.blades, lattices=config.lattices,
         )  # fmt: skip
 
 
