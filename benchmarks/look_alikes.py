@@ -1,4 +1,4 @@
-"""What becomes of things that look like rain and are none: text over the picture, fences, lines on roads and pitches.
+"""What becomes of things that look like rain and are none: text over the picture, fences, walls, grass, lines on roads.
 
 python benchmarks/look_alikes.py --models stream,stream-nano [--frames 12] FOLDER
 
@@ -6,7 +6,7 @@ FOLDER has pairs of clips, NAME.clean.mp4 and NAME.rainy.mp4. A camera's name, c
 both sides of each pair: dB of luma within the boxes of the text, with rain behind it and without. The scenes are drawn
 and dry: dB of whole frames. Both with the most that was taken from a pixel, of 255; the first frames, before which
 there is no memory, are told apart. What is drawn here is not what training draws (`training/captions.py`,
-`training/highlights.py`).
+`training/highlights.py`, `training/blades.py`, `training/lattices.py`).
 """
 
 from __future__ import annotations
@@ -93,11 +93,52 @@ def road(time: int) -> Array:
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.6))
 
 
+def bricks(time: int) -> Array:
+    """A wall with light joints, the camera panning."""
+    wall = (np.array((70, 90, 140)) + _GRAIN[:600, :1200, None])[: HEIGHT + 60]
+    for row, y in enumerate(range(0, HEIGHT + 60, 14)):
+        cv2.line(wall, (0, y), (1200, y), (190, 190, 190), 1)
+        for x in range(15 * (row % 2), 1200, 30):
+            cv2.line(wall, (x, y), (x, y + 14), (190, 190, 190), 1)
+    return _unsharp(wall[20 : 20 + HEIGHT, 100 + 4 * time : 100 + 4 * time + WIDTH])
+
+
+def chain_link(time: int) -> Array:
+    """A fence of crossing wires, the camera panning."""
+    big = np.clip(110 + 2 * _GRAIN[:HEIGHT, :1200, None], 0, 255) * np.ones(3)
+    for x in range(-600, 1200, 34):
+        for ends in (((x, -40), (x + 220, 400)), ((x + 220, -40), (x, 400))):
+            cv2.line(big, *ends, (190, 190, 195), 1, cv2.LINE_AA)
+    return _unsharp(big[:, 100 + 4 * time : 100 + 4 * time + WIDTH])
+
+
+def straw(time: int) -> Array:
+    """A field of ripe ears that stand close, the camera panning."""
+    rng = np.random.default_rng(5)
+    big = np.array((60, 110, 140)) + _GRAIN[:HEIGHT, :1200, None]
+    for _ in range(8000):
+        x, y, long, lean, light = rng.uniform([0, 0, 12, -0.3, 0.6], [1200, HEIGHT + 20, 35, 0.6, 1.5])
+        tip = int(x + long * np.sin(lean)), int(y - long * np.cos(lean))
+        colour = (np.array((110, 180, 210)) * light).tolist()
+        cv2.line(big, (int(x), int(y)), tip, colour, int(rng.integers(1, 3)), cv2.LINE_AA)
+    return _unsharp(big[:, 100 + 4 * time : 100 + 4 * time + WIDTH])
+
+
+def _unsharp(picture: Array) -> Array:
+    return np.asarray(cv2.GaussianBlur(np.clip(picture, 0, 255), (0, 0), 0.6))
+
+
 SCENES: dict[str, Callable[[int], Array]] = {
     "a railing, camera stands": lambda time: railing(0),
     "a railing, camera pans": railing,
     "a pitch, camera pans": pitch,
     "lane markings": road,
+    "a wall of bricks, camera stands": lambda time: bricks(0),
+    "a wall of bricks, camera pans": bricks,
+    "chain link, camera stands": lambda time: chain_link(0),
+    "chain link, camera pans": chain_link,
+    "a field of straw, camera stands": lambda time: straw(0),
+    "a field of straw, camera pans": straw,
 }
 
 

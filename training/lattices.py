@@ -38,13 +38,13 @@ def _lattice(picture: Picture, rng: np.random.Generator) -> Picture:
         _rows(lines, cells, thick, rng, staggered=kind == "bricks")
     frame = np.array([[0, 0], [wide, 0], [wide, high], [0, high]], np.float32)
     at = rng.uniform(-0.2, 0.8, 2) * [width, height] + frame + rng.normal(0, 0.06, (4, 2)) * [wide, high]
-    seen = cv2.getPerspectiveTransform(frame, np.asarray(at, np.float32))
+    seen = np.asarray(cv2.getPerspectiveTransform(frame, np.asarray(at, np.float32)), np.float64)
     soft = float(rng.uniform(0, 0.7))
     drawn = np.asarray(lines / np.float32(_FULL), np.float32)
     strokes = _seen(
         np.asarray(cv2.GaussianBlur(drawn, (0, 0), soft), np.float32) if soft > 0.3 else drawn, seen, picture
     )
-    shown = picture.astype(np.float32)
+    shown = picture.astype(np.float64)
     if kind == "bricks" or (kind == "grid" and rng.random() < 0.5):
         colour = rng.uniform(40, 190) + rng.uniform(-40, 40, 3)
         grain = _seen(cells.astype(np.float32) - 128, seen, picture)[..., None]
