@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
 
 from training.occlusion import OccludedScene
 from training.packed_clips import Packed
@@ -38,18 +39,20 @@ def test_some_photographs_have_poles_that_stay() -> None:
     assert bright > 0.6 * tall
 
 
-def test_some_photographs_have_fences_whose_bars_are_all_alike() -> None:
-    """A railing of thin bright bars went as if it were rain, whole, and stayed away while the camera stood: 15 dB."""
+@pytest.mark.parametrize("drawn", ["fences", "lattices"])
+def test_some_photographs_have_rows_of_lines_that_stay(drawn: str) -> None:
+    """A railing of thin bright bars went as if it were rain, whole, and stayed away while the camera stood: 15 dB. So
+    did the upright joints of a brick wall, 30 dB, and the wires of chain link, 28."""
     grey = np.full((200, 300, 3), 90, np.uint8)
-    rows_of_bars = 0
-    for seed in range(200):
-        scene = StillScene(grey, 96, np.random.default_rng(seed), standing=True, fences=0.5)
+    crossed = 0
+    for seed in range(100):
+        scene = StillScene(grey, 96, np.random.default_rng(seed), standing=True, **{drawn: 0.5})
         first, second = scene.next(), scene.next()
         assert (first == second).all()
         line = first[0, 24].astype(int)
-        rises = np.flatnonzero(np.diff((np.abs(line - int(np.median(line))) > 20).astype(int)) == 1)
-        rows_of_bars += len(rises) >= 4
-    assert 10 < rows_of_bars < 90  # of a hundred pictures, those that have upright bars in that line of the crop
+        rises = np.flatnonzero(np.diff((np.abs(line - int(np.median(line))) > 15).astype(int)) == 1)
+        crossed += len(rises) >= 3
+    assert 5 < crossed < 50  # of fifty, those that have upright or slanted lines in that line of the crop
 
 
 def test_some_photographs_have_fields_of_blades_that_stay() -> None:
@@ -65,20 +68,6 @@ def test_some_photographs_have_fields_of_blades_that_stay() -> None:
         darker, brighter = darker + bool((luma < -15).any()), brighter + bool((luma > 15).any())
     assert 20 < fields < 60  # of fifty, those whose field reaches into the crop
     assert darker > 0.8 * fields and brighter > 0.8 * fields
-
-
-def test_some_photographs_have_walls_and_meshes_that_stay() -> None:
-    """The upright joints of a brick wall went as if they were short streaks, dry: 30 dB; a chain-link fence: 28."""
-    grey = np.full((200, 300, 3), 90, np.uint8)
-    upright = 0
-    for seed in range(100):
-        scene = StillScene(grey, 96, np.random.default_rng(seed), standing=True, lattices=0.5)
-        first, second = scene.next(), scene.next()
-        assert (first == second).all()
-        line = first[0, 24].astype(int)
-        rises = np.flatnonzero(np.diff((np.abs(line - int(np.median(line))) > 15).astype(int)) == 1)
-        upright += len(rises) >= 3
-    assert 10 < upright < 50  # of fifty, those that have upright or slanted lines in that line of the crop
 
 
 def test_some_photographs_are_sharpened() -> None:
