@@ -27,7 +27,7 @@ def with_lattices(picture: Picture, rng: np.random.Generator) -> Picture:
 
 def _lattice(picture: Picture, rng: np.random.Generator) -> Picture:
     height, width = picture.shape[:2]
-    wide, high = (int(side) for side in np.ceil(rng.uniform(0.3, 1.2, 2) * [width, height]))
+    wide, high = (int(side) for side in np.ceil(rng.uniform(0.4, 1.3, 2) * [width, height]))
     kind = str(rng.choice(["bricks", "grid", "mesh"], p=[0.4, 0.2, 0.4]))
     lines = np.zeros((high, wide), np.uint8)
     cells = np.full((high, wide), 128, np.uint8)  # how light each of them is
@@ -63,8 +63,8 @@ def _seen(layer: Mask, seen: NDArray[np.float64], picture: Picture) -> Mask:
 def _mesh(lines: NDArray[np.uint8], thick: int, rng: np.random.Generator) -> None:
     """Two families of slanted lines that cross."""
     height, width = lines.shape
-    slant = float(np.exp(rng.uniform(np.log(0.4), np.log(2)))) * height
-    apart = (thick + 1) * float(np.exp(rng.uniform(np.log(3), np.log(20))))
+    slant = float(np.exp(rng.uniform(np.log(0.2), np.log(2)))) * height
+    apart = (thick + 1) * float(np.exp(rng.uniform(np.log(3), np.log(30))))
     for left in np.arange(-slant, width + slant, apart):
         start, end = round(float(left)), round(float(left + slant))
         cv2.line(lines, (start, 0), (end, height), _FULL, thick, cv2.LINE_AA)
