@@ -19,6 +19,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from skimage import data
 
 from esdnet import Derainer
 from training.clips import ClipReader
@@ -112,16 +113,10 @@ def chain_link(time: int) -> Array:
     return _unsharp(big[:, 100 + 4 * time : 100 + 4 * time + WIDTH])
 
 
-def straw(time: int) -> Array:
-    """A field of ripe ears that stand close, the camera panning."""
-    rng = np.random.default_rng(5)
-    big = np.array((60, 110, 140)) + _GRAIN[:HEIGHT, :1200, None]
-    for _ in range(8000):
-        x, y, long, lean, light = rng.uniform([0, 0, 12, -0.3, 0.6], [1200, HEIGHT + 20, 35, 0.6, 1.5])
-        tip = int(x + long * np.sin(lean)), int(y - long * np.cos(lean))
-        colour = (np.array((110, 180, 210)) * light).tolist()
-        cv2.line(big, (int(x), int(y)), tip, colour, int(rng.integers(1, 3)), cv2.LINE_AA)
-    return _unsharp(big[:, 100 + 4 * time : 100 + 4 * time + WIDTH])
+def lawn(time: int) -> Array:
+    """A photograph of grass, scikit-image's, mirrored at its right side, the camera panning."""
+    wide = np.pad(data.grass(), ((0, 0), (0, 300)), mode="reflect")[:HEIGHT, 100 + 4 * time : 100 + 4 * time + WIDTH]
+    return np.repeat(wide[..., None], 3, axis=2)
 
 
 def _unsharp(picture: Array) -> Array:
@@ -137,8 +132,8 @@ SCENES: dict[str, Callable[[int], Array]] = {
     "a wall of bricks, camera pans": bricks,
     "chain link, camera stands": lambda time: chain_link(0),
     "chain link, camera pans": chain_link,
-    "a field of straw, camera stands": lambda time: straw(0),
-    "a field of straw, camera pans": straw,
+    "a lawn, camera stands": lambda time: lawn(0),
+    "a lawn, camera pans": lawn,
 }
 
 
