@@ -58,7 +58,7 @@ class DataConfig(_Section):
     poles: float = Field(0.3, ge=0, le=1, description="share of still pictures that get poles, pipes and cables")
     fences: float = Field(0.2, ge=0, le=1, description="share of still pictures that get rows of bars, all alike")
     blades: float = Field(0.15, ge=0, le=1, description="share of still pictures that get grass, straw or fur")
-    lattices: float = Field(0.15, ge=0, le=1, description="share of still pictures that get walls of bricks or meshes")
+    lattices: float = Field(0.3, ge=0, le=1, description="share of still pictures that get walls of bricks or meshes")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
