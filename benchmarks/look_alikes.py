@@ -96,7 +96,7 @@ def road(time: int) -> Array:
 
 def bricks(time: int) -> Array:
     """A wall with light joints, the camera panning."""
-    wall = (np.array((70, 90, 140)) + _GRAIN[:600, :1200, None])[: HEIGHT + 60]
+    wall = np.array((70, 90, 140)) + _GRAIN[: HEIGHT + 60, :1200, None]
     for row, y in enumerate(range(0, HEIGHT + 60, 14)):
         cv2.line(wall, (0, y), (1200, y), (190, 190, 190), 1)
         for x in range(15 * (row % 2), 1200, 30):

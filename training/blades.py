@@ -1,7 +1,7 @@
 """Fields of blades drawn on photographs: grass, reeds, straw, needles, fur and hair.
 
-Blades are as thin, bright and slender as streaks, and stand still as streaks never do; yet a network that clears rain
-from a single picture takes them one by one. What tells them apart is that they are bent, that each hides what is
+Blades are as thin, bright and slender as streaks, and a network that has to clear rain from a picture that stands takes
+them one by one: standing still does not save them. What tells them apart is that they are bent, that each hides what is
 behind it, that neighbours lean alike and the field as a whole does not, and that a field is dense and ends somewhere.
 """
 
@@ -90,7 +90,7 @@ def _outlines(
     bends: NDArray[np.float64],
     thick: NDArray[np.float64],
 ) -> NDArray[np.int32]:
-    """(N, 12, 2) in OpenCV's fractions of a pixel, foot to tip and back: bent to a side, and pointed."""  # fmt: skip
+    """(N, 12, 2) in OpenCV's fractions of a pixel, foot to tip and back: bent to a side, and pointed."""
     up = np.stack([np.sin(turns), -np.cos(turns)], 1)[:, None]
     across = np.stack([np.cos(turns), np.sin(turns)], 1)[:, None]
     middle = feet[:, None] + up * (lengths[:, None] * _ALONG)[..., None]

@@ -17,7 +17,7 @@ _FULL = 255
 
 
 def with_lattices(picture: Picture, rng: np.random.Generator) -> Picture:
-    """RGB (H, W, 3) with one or two walls or meshes, as seen from somewhere: lines 1 to 3 pixels wide, 6 to 60 apart,
+    """RGB (H, W, 3) with one or two walls or meshes, as seen from somewhere: lines 1 to 3 pixels wide, 6 to 120 apart,
     most of them bright."""
     shown = picture
     for _ in range(int(rng.integers(1, 3))):
