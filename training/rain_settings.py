@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -9,6 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 REFERENCE_HEIGHT = 360
 """Lines of the picture in whose pixels the settings are meant."""
+
+RainKind = Literal["dry", "real", "rendered", "effect", "bold", "heavy", "storm"]
+
+RAIN_KINDS: dict[RainKind, float] = {
+    "dry": 0.14, "real": 0.17, "rendered": 0.13, "effect": 0.22, "bold": 0.21, "heavy": 0.03, "storm": 0.10,
+}  # fmt: skip
+"""Kinds of rain that `RainSettings.sample` draws from, and how often each."""
 
 
 class RainSettings(BaseModel):
@@ -67,10 +75,18 @@ class RainSettings(BaseModel):
     """Rain that stands still: every frame gets the same streaks (a standing picture shown as a clip)."""
 
     @classmethod
-    def sample(cls, rng: np.random.Generator, *, height: int, frozen: bool = False) -> RainSettings:
+    def sample(
+        cls,
+        rng: np.random.Generator,
+        *,
+        height: int,
+        frozen: bool = False,
+        kinds: Mapping[RainKind, float] = RAIN_KINDS,
+    ) -> RainSettings:
         """Draw settings as varied as rain is in the wild and in the benchmarks.
 
-        `height` is that of the whole picture in pixels, also where only a crop of it is to be rained on.
+        `height` is that of the whole picture in pixels, also where only a crop of it is to be rained on. `kinds` gives
+        each kind's weight (a share of their sum).
         One in seven is dry; most are thin, faint and fast; some are heavy, long, wide, or fall in two directions; some
         are drawn as video tools do; in some a few unsharp streaks close to the camera lie over fine rain far from it.
         """
@@ -81,9 +97,8 @@ class RainSettings(BaseModel):
         def log(low: float, high: float) -> float:
             return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
-        kinds = {"dry": 0.14, "real": 0.17, "rendered": 0.13, "effect": 0.22, "bold": 0.21}
-        kinds |= {"heavy": 0.03, "storm": 0.10}
-        kind = str(rng.choice(list(kinds), p=list(kinds.values())))
+        total = sum(kinds.values())
+        kind = str(rng.choice(list(kinds), p=[weight / total for weight in kinds.values()]))
         # Wind, and a camera that drives, slant rain as far as this: with a narrow spread about the vertical the network
         # left diagonal rain alone, however plain it was.
         upright, slanted = rng.normal(0, 12), uniform(-55, 55)

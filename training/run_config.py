@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -9,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from training.packed_clips import DataError
+from training.rain_settings import RAIN_KINDS, RainKind
 
 
 class _Section(BaseModel):
@@ -43,6 +45,10 @@ class DataConfig(_Section):
     window: int = Field(6, ge=1, description="frames that back-propagation through time spans")
     windows: int = Field(3, ge=1, description="windows in an episode; membranes are carried between them")
     batch: int = Field(4, ge=1, description="streams (kind esdnet: patches) side by side, in each process")
+    rain: dict[RainKind, float] = Field(
+        default_factory=dict,
+        description="how often each kind of rain named here is drawn; kinds left out as in training.rain_settings",
+    )
     frozen: float = Field(0.12, ge=0, le=1, description="share of still pictures whose rain stands still")
     singles: int = Field(
         0, ge=0, description="streams of the batch whose every frame is another scene, for what one picture tells"
@@ -60,12 +66,19 @@ class DataConfig(_Section):
     blades: float = Field(0.15, ge=0, le=1, description="share of still pictures that get grass, straw or fur")
     lattices: float = Field(0.3, ge=0, le=1, description="share of still pictures that get walls of bricks or meshes")
 
+    @property
+    def rain_kinds(self) -> dict[RainKind, float]:
+        """Every kind of rain and its weight."""
+        return RAIN_KINDS | self.rain
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.singles > self.batch:
             raise ValueError(f"singles: {self.singles} of a batch of {self.batch} streams; take fewer")
         if not 0 <= self.crf[0] <= self.crf[1] <= 51:
             raise ValueError(f"crf: {self.crf[0]:g} to {self.crf[1]:g} is no range within 0 to 51")
+        if min(self.rain_kinds.values()) < 0 or not 0 < sum(self.rain_kinds.values()) < math.inf:
+            raise ValueError("rain: weights must not be below 0, and not all of them 0")
         return self
 
 

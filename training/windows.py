@@ -147,7 +147,7 @@ class Episode:
         length = config.window * config.windows
         self._cut = int(rng.integers(2, length)) if length > 2 and rng.random() < config.cuts and not frozen else -1
         self._gain = float(np.exp(rng.uniform(-0.5, 0.1))) if rng.random() < 0.4 else 1.0
-        settings = RainSettings.sample(rng, height=self._scene.height, frozen=frozen)
+        settings = RainSettings.sample(rng, height=self._scene.height, frozen=frozen, kinds=config.rain_kinds)
         self._rain = RainScene(settings, library.crop, library.crop, rng)
         recompressed, captioned = rng.random() < config.recompressed, rng.random() < config.captioned
         of_codec, of_captions = rng.spawn(2)
