@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, ValidationError, model_validator
 
 from training.packed_clips import DataError
 from training.rain_settings import RAIN_KINDS, RainKind
@@ -45,9 +45,9 @@ class DataConfig(_Section):
     window: int = Field(6, ge=1, description="frames that back-propagation through time spans")
     windows: int = Field(3, ge=1, description="windows in an episode; membranes are carried between them")
     batch: int = Field(4, ge=1, description="streams (kind esdnet: patches) side by side, in each process")
-    rain: dict[RainKind, float] = Field(
+    rain: dict[RainKind, NonNegativeFloat] = Field(
         default_factory=dict,
-        description="how often each kind of rain named here is drawn; kinds left out as in training.rain_settings",
+        description="weight of each kind of rain named here; those left out have theirs of training.rain_settings",
     )
     frozen: float = Field(0.12, ge=0, le=1, description="share of still pictures whose rain stands still")
     singles: int = Field(
@@ -77,8 +77,8 @@ class DataConfig(_Section):
             raise ValueError(f"singles: {self.singles} of a batch of {self.batch} streams; take fewer")
         if not 0 <= self.crf[0] <= self.crf[1] <= 51:
             raise ValueError(f"crf: {self.crf[0]:g} to {self.crf[1]:g} is no range within 0 to 51")
-        if min(self.rain_kinds.values()) < 0 or not 0 < sum(self.rain_kinds.values()) < math.inf:
-            raise ValueError("rain: weights must not be below 0, and not all of them 0")
+        if not 0 < sum(self.rain_kinds.values()) < math.inf:
+            raise ValueError("rain: some kind of rain must have a weight above 0, and a finite one")
         return self
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from training.rain import RainScene, RainSettings
+from training.rain import RainScene
 from training.rain_light import apply, halve
+from training.rain_settings import RAIN_KINDS, RainKind, RainSettings
 
 PLAIN = RainSettings(
     intensity=0.5, length=10, exposure=1, width=1, depth=1, spread=0, gusts=0, angle=0, softness=0, focus=0
@@ -214,3 +217,17 @@ def test_rain_to_train_on_falls_aslant_as_often_as_it_does_before_a_driving_came
     angles = np.abs([RainSettings.sample(rng, height=360).angle for _ in range(2000)])
     assert 0.15 < np.mean((angles > 25) & (angles < 60)) < 0.3
     assert 0.01 < np.mean(angles > 75) < 0.06
+
+
+def test_kinds_of_rain_are_drawn_as_often_as_they_are_weighed():
+    """A user whose cameras see one kind of rain could not train on more of it: the shares stood in the code."""
+    rng = np.random.default_rng(1)
+    dry = [RainSettings.sample(rng, height=360, kinds={"dry": 1.0, "bold": 3.0}) for _ in range(800)]
+    assert 0.2 < np.mean([not one.intensity for one in dry]) < 0.3
+    effect = [RainSettings.sample(rng, height=360, kinds={"effect": 0.5}) for _ in range(100)]
+    assert all(one.reflection and not one.mist for one in effect)
+
+
+def test_the_shares_kept_in_the_code_are_those_of_all():
+    assert sum(RAIN_KINDS.values()) == pytest.approx(1)
+    assert set(RAIN_KINDS) == set(get_args(RainKind))

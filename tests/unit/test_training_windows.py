@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from training.packed_clips import DataError
+from training.rain_settings import RAIN_KINDS
 from training.run_config import DataConfig, read_run
 from training.windows import Window, WindowStream
 
@@ -54,6 +55,14 @@ def test_it_rains(stills: Path) -> None:
     assert sum(float((w.rainy.float() - w.clean.float()).abs().mean()) for w in windows) > 0.5
 
 
+def test_it_rains_as_the_file_says(stills: Path) -> None:
+    none = dict.fromkeys(RAIN_KINDS, 0.0)
+    plain = {"recompressed": 0.0, "captioned": 0.0}
+    assert all(torch.equal(w.rainy, w.clean) for w in take(data(stills, rain=none | {"dry": 1.0}, **plain), 6))
+    for window in take(data(stills, rain={"dry": 0.0}, **plain), 6):
+        assert (window.rainy != window.clean).flatten(2).any(dim=2).all()
+
+
 def test_frozen_rain_stands_still(stills: Path) -> None:
     for window in take(data(stills, frozen=1.0, recompressed=0.0, captioned=0.0), 3):
         assert torch.equal(window.rainy[0], window.rainy[1])
@@ -82,6 +91,9 @@ def test_an_episode_of_one_frame_needs_no_cut(stills: Path) -> None:
         ("name: a\ndata: {crop: 33}", "data.crop"),
         ("name: a\ndata: {}\nspeed: 3", "speed"),
         ("name: a\ndata: {batch: 2, singles: 3}", "singles: 3 of a batch of 2"),
+        ("name: a\ndata: {rain: {drizzle: 1}}", "data.rain.drizzle.*'dry', 'real'"),
+        ("name: a\ndata: {rain: {bold: -1}}", "data.rain.bold"),
+        ("name: a\ndata: {rain: {bold: .inf}}", "a finite one"),
         ("name: [", "not YAML"),
         ("data: {}", "name"),
     ],
