@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from training.distributed import Ranks
 from training.losses import charbonnier, ssim
 from training.patches import PatchBatches, Patches
 from training.run_config import LossConfig, RunConfig
+from training.stopping import unheeding
 from training.task import Outcome
 
 _SHOWN = 4
@@ -35,13 +36,14 @@ class PictureTask:
             self.steps = max(1, math.ceil(run.optim.epochs * self._data.pictures / a_step))
             self.warmup = round((run.optim.warmup_epochs or 0) * self._data.pictures / a_step)
 
-    def batches(self, step: int) -> Iterator[Patches]:
+    def batches(self, step: int) -> Generator[Patches, None, None]:
         first, last = (number * self._run.optim.accumulate for number in (step, self.steps))
         workers = self._run.data.workers
         loader = DataLoader(
-            self._data, batch_size=None, sampler=range(first, last), num_workers=workers, prefetch_factor=4
-        )
-        return iter(loader)
+            self._data, batch_size=None, sampler=range(first, last), num_workers=workers, prefetch_factor=4,
+            worker_init_fn=unheeding,
+        )  # fmt: skip
+        yield from loader
 
     def run(self, module: nn.Module, batch: Patches, step: int, part: int) -> Outcome:
         rainy, clean = (side.to(self._ranks.device).float() / 255 for side in batch)

@@ -6,7 +6,7 @@ carried, detached, into the next window of the same streams.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from esdnet.streaming import StreamNet
 from training.distributed import Ranks
 from training.losses import deraining_loss
 from training.run_config import RunConfig
+from training.stopping import unheeding
 from training.task import Outcome
 from training.windows import Window, WindowStream, whole_windows
 
@@ -70,14 +71,14 @@ class StreamTask:
         half = run.data.crop // 2
         self._states = [network.initial_state(run.data.batch, half, half) for _ in range(run.optim.accumulate)]
 
-    def batches(self, step: int) -> Iterator[Window]:
+    def batches(self, step: int) -> Generator[Window, None, None]:
         batch, accumulate = self._run.data.batch, self._run.optim.accumulate
         firsts = [(part * self._ranks.world + self._ranks.rank) * batch for part in range(accumulate)]
         blocks = [range(first, first + batch) for first in firsts]
         total = batch * accumulate * self._ranks.world
         stream = WindowStream(self._run.data, self._run.seed, step, blocks, total)
         workers = self._run.data.workers
-        loader = DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=4)
+        loader = DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=4, worker_init_fn=unheeding)
         return whole_windows(iter(loader), workers)
 
     def run(self, module: nn.Module, batch: Window, step: int, part: int) -> Outcome:

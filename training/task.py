@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,8 +31,8 @@ class Task(Protocol):
     @property
     def network(self) -> nn.Module: ...
 
-    def batches(self, step: int) -> Iterator[Any]:
-        """Batches from that step on, `optim.accumulate` to a step, without end."""
+    def batches(self, step: int) -> Generator[Any, None, None]:
+        """Batches from that step on, `optim.accumulate` to a step. Closing it ends the loader processes."""
         ...
 
     def run(self, module: nn.Module, batch: Any, step: int, part: int) -> Outcome:

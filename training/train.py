@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -30,6 +30,7 @@ from training.packed_clips import DataError
 from training.picture_task import PictureTask
 from training.precision import gradient_scaler, lower_convolutions
 from training.run_config import RunConfig
+from training.stopping import heeding
 from training.stream_task import StreamTask
 from training.task import Task
 from training.training_log import TrainingLog
@@ -54,7 +55,8 @@ def build_task(run: RunConfig, network: StreamNet | ESDNet, ranks: Ranks) -> Tas
 
 def train(run: RunConfig, *, report: Callable[[str], None] = print, stop_after: float | None = None) -> float:
     """Trains until the last step (or for `stop_after` seconds) and returns the last loss. Leaves last.pt and the
-    averaged weights as safetensors in the run's folder. TrainingError for data or settings that cannot be used.
+    averaged weights as safetensors in the run's folder. TrainingError for data or settings that cannot be used;
+    KeyboardInterrupt where it was asked to stop (`training.stopping`), with both files written.
 
     Under `torchrun` every process calls it; the first one reports and writes.
     """
@@ -80,7 +82,7 @@ def _train(run: RunConfig, ranks: Ranks, report: Callable[[str], None], stop_aft
     batches = task.batches(step)
     began, waited, loss_value = time.monotonic(), 0.0, float("nan")
     smooth: dict[str, float] = {}
-    try:
+    with heeding() as asked, closing(batches), closing(log) if log else nullcontext():
         while step < task.steps:
             rate = learning_rate(step, run, task.steps, task.warmup)
             for group in optimizer.param_groups:
@@ -128,12 +130,11 @@ def _train(run: RunConfig, ranks: Ranks, report: Callable[[str], None], stop_aft
                 log.neurons(step, network)
             if step % run.checkpoint_every == 0:
                 _save(run, ranks, task, average, optimizer, scaler, step)
-            if stop_after is not None and ranks.agree(elapsed > stop_after):
+            if ranks.agree(asked() or (stop_after is not None and elapsed > stop_after)):
                 break
-    finally:
-        if log is not None:
-            log.close()
-    _save(run, ranks, task, average, optimizer, scaler, step)
+        _save(run, ranks, task, average, optimizer, scaler, step)
+    if asked() and step < task.steps:
+        raise KeyboardInterrupt(f"{run.name} is at step {step} of {task.steps}; the same command goes on from there")
     return loss_value
 
 

@@ -8,7 +8,7 @@ was stopped goes on with exactly the data it would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -239,7 +239,7 @@ def _share(block: range, worker: int, workers: int) -> Sequence[int]:
     return [int(slot) for slot in np.array_split(np.array(block), workers)[worker]]
 
 
-def whole_windows(parts: Iterator[Window], workers: int) -> Iterator[Window]:
+def whole_windows(parts: Iterator[Window], workers: int) -> Generator[Window, None, None]:
     """Windows from the parts that `workers` loader processes give in turn."""
     while True:
         some = [next(parts) for _ in range(workers)]
