@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from pipeline.sinks import scheduling
 
 Derain = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parents[1]
@@ -24,6 +26,13 @@ def derain(tmp_path: Path) -> Derain:
         return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=timeout)
 
     return call
+
+
+@pytest.fixture(autouse=True)
+def _scheduled_as_ever() -> Iterator[None]:
+    """Clips that tests make with SVT-AV1 give this process real-time priority, and all that it starts afterwards."""
+    with scheduling.kept():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,7 +13,7 @@ from pipeline.formats import pixel_format
 from pipeline.frame import StreamInfo
 from pipeline.hdr import encoder_parameters
 from pipeline.pixels import loss
-from pipeline.sinks import x264_cpu
+from pipeline.sinks import scheduling, x264_cpu
 from pipeline.sinks.choose_format import like
 from pipeline.sinks.options import EncoderSettings
 
@@ -81,7 +81,8 @@ def add_video(
     elif info.rotation:
         stream.set_display_rotation(info.rotation)
     try:
-        context.open()
+        with scheduling.kept():
+            context.open()
     except av.error.FFmpegError as error:
         picture = f"{info.width}x{info.height} {settings.pixel_format}"
         raise DerainError(f"{settings.codec} cannot encode {picture}; use another --codec") from error

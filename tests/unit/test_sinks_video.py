@@ -151,3 +151,17 @@ def test_a_source_may_be_its_own_destination(tmp_path: Path):
     after = facts(path)
     assert after.streams[1].packets == before.streams[1].packets
     assert after.streams[0].packets != before.streams[0].packets
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler") or os.geteuid() != 0, reason="only root can be given it")
+def test_an_encoder_does_not_run_before_everything_else(tmp_path: Path):
+    """As root SVT-AV1 took the highest real-time priority for its threads and the one that opened it, and what that
+    started had it too: with two of them busy a browser's test and the machine's own work stood still."""
+    info, real_time = info_of(320, 180), {os.SCHED_FIFO, os.SCHED_RR}
+    with open_sink(str(tmp_path / "a.mkv"), info, EncodeOptions(codec="libsvtav1")) as sink:
+        for index in range(3):
+            sink.write(frame_of(index, info))
+        scheduled = [os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")]
+    assert len(scheduled) > 4
+    assert not real_time & set(scheduled)
+    assert os.sched_getscheduler(0) not in real_time
