@@ -144,7 +144,9 @@ def _next(batches: Iterator[Any]) -> Any:
         return next(batches)
     except TrainingError as error:
         lines = str(error).strip().splitlines()
-        raise DataError(lines[-1].partition(": ")[2] if lines[0].startswith("Caught ") else str(error)) from error
+        said = lines[-1].partition(": ")[2] if lines[0].startswith("Caught ") else str(error)
+        # its traceback would keep the loader, whose processes end with it
+        raise DataError(said) from error.with_traceback(None)
 
 
 def _optimizer(run: RunConfig, network: nn.Module) -> torch.optim.Optimizer:
