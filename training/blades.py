@@ -1,4 +1,4 @@
-"""Fields of blades drawn on photographs: grass, reeds, straw, needles, fur and hair.
+"""Fields and tufts of blades drawn on photographs: grass, reeds, straw, needles, bristles, fur and hair.
 
 Blades are as thin, bright and slender as streaks, and a network that has to clear rain from a picture that stands takes
 them one by one: standing still does not save them. What tells them apart is that they are bent, that each hides what is
@@ -19,10 +19,14 @@ _MOST = 3500  # blades of a field
 
 
 def with_blades(picture: Picture, rng: np.random.Generator) -> Picture:
-    """RGB (H, W, 3) with one or two fields of blades, 5 to 90 pixels long and 1 to 6 wide, most of them upright."""
+    """RGB (H, W, 3) with one or two fields of blades, 5 to 90 pixels long and 1 to 6 wide, most of them upright.
+
+    Three in ten are tufts instead: light lines on dark that spread from one place, as bristles, seeds' hairs, sprays
+    and flourishes do.
+    """
     shown = picture
     for _ in range(int(rng.integers(1, 3))):
-        drawn = _field(shown, rng)
+        drawn = _tuft(shown, rng) if rng.random() < 0.3 else _field(shown, rng)
         opacity = float(rng.uniform(0.6, 1.0))
         shown = np.asarray(cv2.addWeighted(shown, 1 - opacity, drawn, opacity, 0), np.uint8)
     return shown
@@ -56,6 +60,32 @@ def _field(picture: Picture, rng: np.random.Generator) -> Picture:
         cv2.fillPoly(drawn, [outline[3:-3]], tip.tolist(), cv2.LINE_AA, _SHIFT)
     soft = float(rng.uniform(0, 0.8))
     return np.asarray(cv2.GaussianBlur(drawn, (0, 0), soft) if soft > 0.3 else drawn, np.uint8)
+
+
+def _tuft(picture: Picture, rng: np.random.Generator) -> Picture:
+    height, width = picture.shape[:2]
+    count = int(np.exp(rng.uniform(np.log(8), np.log(160))))
+    length = float(np.exp(rng.uniform(np.log(20), np.log(160))))
+    thick = float(rng.uniform(0.7, 3))
+    middle = rng.uniform(0, 1, 2) * [width, height]
+    apart = length * float(np.exp(rng.uniform(np.log(0.01), np.log(0.5))))
+    feet = middle + rng.normal(0, 1, (count, 2)) * [apart, apart * float(rng.uniform(0, 1))]
+    opened = float(rng.choice([rng.uniform(0.02, 0.3), rng.uniform(0.3, 1.2), np.pi]))
+    away = (feet[:, 0] - middle[0]) / max(apart, 1e-3)  # those at the sides lean to the sides
+    turns = float(rng.normal(0, 0.5)) + (opened * rng.uniform(-1, 1, count) if opened > 3 else 0.5 * opened * away)
+    turns = turns + rng.normal(0, 0.05 + 0.2 * min(opened, 1), count)
+    bends = rng.normal(rng.normal(0, 0.1), float(rng.uniform(0.0, 0.3)), count)
+    lengths, widths = length * rng.uniform(0.6, 1.3, count), thick * rng.uniform(0.6, 1.3, count)
+    light = rng.uniform(110, 250) + rng.uniform(-25, 25, 3) + rng.normal(0, float(rng.uniform(2, 30)), (count, 1))
+    light = np.clip(light, 0, 255)
+    drawn = picture.copy()
+    around = np.zeros((height, width), np.float32)
+    cv2.circle(around, np.rint(middle).astype(int).tolist(), round(1.5 * length), 1.0, -1)
+    around = cv2.GaussianBlur(around, (0, 0), 0.4 * length) * np.float32(rng.uniform(0.3, 0.95))
+    drawn = (drawn * (1 - around[..., None])).astype(np.uint8)
+    for outline, colour in zip(_outlines(feet, lengths, turns, bends, widths), light, strict=True):
+        cv2.fillPoly(drawn, [outline], colour.tolist(), cv2.LINE_AA, _SHIFT)
+    return drawn
 
 
 def _feet(height: int, width: int, area: float, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from training.blades import with_blades
 from training.occlusion import OccludedScene
 from training.packed_clips import Packed
 from training.scenes import StillScene
@@ -68,6 +69,18 @@ def test_some_photographs_have_fields_of_blades_that_stay() -> None:
         darker, brighter = darker + bool((luma < -15).any()), brighter + bool((luma > 15).any())
     assert 20 < fields < 60  # of fifty, those whose field reaches into the crop
     assert darker > 0.8 * fields and brighter > 0.8 * fields
+
+
+def test_some_blades_are_tufts_of_light_lines_on_dark() -> None:
+    """Bristles, a seed's hairs and drawn flourishes, dry, lost their light: fields of grass are dense, all of them."""
+    grey = np.full((240, 240, 3), 120, np.uint8)
+    tufts = 0
+    for seed in range(60):
+        drawn = with_blades(grey, np.random.default_rng(seed)).astype(int)
+        shade = (np.ptp(drawn, axis=2) == 0) & (drawn[..., 0] < 105)  # the picture itself, darker, where a tuft stands
+        light = drawn.mean(2) > 135
+        tufts += bool(shade.mean() > 0.03 and 0.001 < light.mean() < 0.2)
+    assert 10 < tufts < 40
 
 
 def test_some_photographs_are_sharpened() -> None:
