@@ -55,9 +55,10 @@ def test_membranes_and_firing_rates_are_eagers(network: StreamNet) -> None:
             difference.append(mean_difference(theirs, state))
             probe.step(frame, own)  # how often the neurons fire where OpenVINO goes its own way from the start
             _, own = compiled.step(frame, own)
-    # 0.012 to 0.016 (and 0.0009 to 0.0013) with weights of 8 levels: 16 levels have twice the thresholds to be at.
+    # One spike more or less spreads, so a frame has nothing or about 0.005. Of five sets of weights, 500 frames each, the
+    # means are 0.025 to 0.030 (and 0.0017 to 0.0021), of 100 frames in a row 0.0012 to 0.0023.
     assert np.mean(differing) < 0.04
-    assert np.mean(difference) < 0.002
+    assert np.mean(difference) < 0.003
     for layer, rate in rates["eager"].items():
         assert rate.rate > 0.05
         assert rates["own"][layer].rate == pytest.approx(rate.rate, rel=0.01), layer
