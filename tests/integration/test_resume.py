@@ -85,7 +85,10 @@ def test_killed_again_and_again(clip: Path, tmp_path: Path, victims: str) -> Non
 
 @pytest.mark.parametrize("victims", ["front", "everyone"])
 def test_both_films_go_on(tmp_path: Path, tiny: Path, victims: str) -> None:
-    """With --save-rain nothing was kept of a run that was killed, however long it had been at work."""
+    """With --save-rain nothing was kept of a run that was killed, however long it had been at work.
+
+    The membranes with which the fourth segment begins are written while the third is finished: killed there, a run goes
+    on from the third."""
     clip = make_clip(tmp_path / "in.mp4", frames=60, options=B_FRAMES | {"g": "25"})
     (tmp_path / "whole").mkdir()
     (tmp_path / "bits").mkdir()
@@ -105,7 +108,7 @@ def test_both_films_go_on(tmp_path: Path, tiny: Path, victims: str) -> None:
         psutil.wait_procs(stages, timeout=15)
     said, complained = start(clip, tmp_path / "bits/out.mkv", *again, "--json", model=str(tiny)).communicate(timeout=90)
     assert said, complained
-    assert json.loads(said)["resumed"] >= 30, said
+    assert json.loads(said)["resumed"] >= 20, said
     for film in films:
         assert frames(tmp_path / "bits" / film) == frames(tmp_path / "whole" / film)
     assert sorted(path.name for path in (tmp_path / "bits").iterdir()) == list(films)
