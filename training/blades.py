@@ -71,7 +71,7 @@ def _tuft(picture: Picture, rng: np.random.Generator) -> Picture:
     apart = length * float(np.exp(rng.uniform(np.log(0.01), np.log(0.5))))
     feet = middle + rng.normal(0, 1, (count, 2)) * [apart, apart * float(rng.uniform(0, 1))]
     opened = float(rng.choice([rng.uniform(0.02, 0.3), rng.uniform(0.3, 1.2), np.pi]))
-    away = (feet[:, 0] - middle[0]) / max(apart, 1e-3)  # those at the sides lean to the sides
+    away = (feet[:, 0] - middle[0]) / apart  # those at the sides lean to the sides
     turns = float(rng.normal(0, 0.5)) + (opened * rng.uniform(-1, 1, count) if opened > 3 else 0.5 * opened * away)
     turns = turns + rng.normal(0, 0.05 + 0.2 * min(opened, 1), count)
     bends = rng.normal(rng.normal(0, 0.1), float(rng.uniform(0.0, 0.3)), count)
