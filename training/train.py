@@ -72,7 +72,7 @@ def _train(run: RunConfig, ranks: Ranks, report: Callable[[str], None], stop_aft
     task = build_task(run, network, ranks)
     module = ranks.wrap(task.module)
     average = WeightAverage(network, run.optim.ema)
-    optimizer = _optimizer(run, network)
+    optimizer = build_optimizer(run, network)
     step = 0
     if (saved := load_checkpoint(run.path)) is not None:
         step = _resume(run, ranks, saved, task, average, optimizer, scaler)
@@ -149,7 +149,7 @@ def _next(batches: Iterator[Any]) -> Any:
         raise DataError(said) from error.with_traceback(None)
 
 
-def _optimizer(run: RunConfig, network: nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(run: RunConfig, network: nn.Module) -> torch.optim.Optimizer:
     """AdamW; weight decay on the convolutions alone, not on norms, leaks and thresholds."""
     decayed = [p for p in network.parameters() if p.dim() > 1 and p.numel() > p.shape[1]]
     others = [p for p in network.parameters() if not (p.dim() > 1 and p.numel() > p.shape[1])]
