@@ -5,6 +5,7 @@ Neurons and surrogates that lost are here and not in the package, which has what
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -41,6 +42,13 @@ def _fixed_leak(network: StreamNet) -> None:
 def _fixed_threshold(network: StreamNet) -> None:
     for neurons in _neurons(network):
         neurons.log_threshold.requires_grad_(False)
+
+
+def _slow_channels(network: StreamNet) -> None:
+    """Every fourth neuron begins with a leak of 0.9: what it holds fades over ten frames."""
+    for neurons in _neurons(network):
+        if neurons.carried:
+            neurons.leak_logit.data[:, ::4] = math.log(9)
 
 
 def _neurons(network: StreamNet) -> Iterator[IntegerLIF]:
@@ -91,6 +99,8 @@ class Arm(NamedTuple):
     fields: dict[str, Any] = {}  # noqa: RUF012  # never written to
     prepare: Callable[[StreamNet], None] | None = None
     derivative: Derivative | None = None
+    firing: float = 0.0
+    """Weight of the mean number of spikes of a neuron in the loss."""
 
 
 def _levels(levels: int, threshold: float) -> dict[str, Any]:
@@ -120,6 +130,7 @@ ARMS: dict[str, Arm] = {
     "32-levels": Arm("0 to 32 spikes, threshold 0.125", _levels(32, 0.125)),
     "zero-reset": Arm("reset to zero, not by subtraction", prepare=_zero_reset),
     "fixed-leak": Arm("leaks stay 0.05", prepare=_fixed_leak),
+    "slow-leak": Arm("leaks of every fourth neuron begin at 0.9", prepare=_slow_channels),
     "fixed-threshold": Arm("thresholds stay 0.25", prepare=_fixed_threshold),
     "tails": Arm("surrogate with tails (arc tangent)", derivative=_tails),
     "stairs": Arm("surrogate that peaks at every threshold (logistic)", derivative=_stairs),
@@ -142,6 +153,7 @@ ARMS: dict[str, Arm] = {
     "ssim": Arm("the paper's loss: 1 − SSIM, chroma by Charbonnier", {"loss.luma": 0.0, "loss.ssim": 1.0}),
     "psnr": Arm("the logarithm of the squared error beside it", {"loss.psnr": 0.01}),
     "flicker": Arm("a penalty on flicker", {"loss.flicker": 0.75}),
+    "firing": Arm("a penalty on firing", firing=3e-3),
     "no-forget": Arm("membranes never dropped at random", {"data.forget": 0.0}),
     "seed": Arm("another seed: what chance does", {"seed": 62}),
     "bptt-1": Arm("no back-propagation through time", _span(1)),

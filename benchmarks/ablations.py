@@ -15,8 +15,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -30,6 +30,7 @@ from torch import Tensor
 from esdnet import integer_lif
 from esdnet.complexity import complexity
 from esdnet.energy import energy_meter
+from esdnet.integer_lif import IntegerLIF
 from esdnet.state import MembraneState
 from esdnet.streaming import StreamNet
 from training.checkpoints import WeightAverage
@@ -88,7 +89,9 @@ def trained(run: RunConfig, arm: Arm, windows: list[Window]) -> StreamNet:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, run, run.optim.steps, run.optim.warmup)
         optimizer.zero_grad(set_to_none=True)
-        task.run(task.module, windows[step], step, 0).loss.backward()
+        with spikes_of(network) as spikes:
+            loss = task.run(task.module, windows[step], step, 0).loss
+        (loss + arm.firing * torch.stack(spikes).mean()).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), run.optim.clip_norm or float("inf"))
         optimizer.step()
         average.update(network)
@@ -97,6 +100,19 @@ def trained(run: RunConfig, arm: Arm, windows: list[Window]) -> StreamNet:
         arm.prepare(averaged)
     averaged.load_state_dict(average.shadow)
     return averaged.eval()
+
+
+@contextmanager
+def spikes_of(network: StreamNet) -> Iterator[list[Tensor]]:
+    """Mean spikes a neuron of every layer and frame that runs meanwhile, with a gradient."""
+    found: list[Tensor] = []
+    layers = [module for module in network.modules() if isinstance(module, IntegerLIF)]
+    hooks = [layer.register_forward_hook(lambda _m, _in, out: found.append(out[0].mean())) for layer in layers]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def whole_clip(pairs: Path, name: str) -> Window:

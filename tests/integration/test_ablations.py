@@ -65,12 +65,12 @@ def test_every_change_is_made_and_rows_are_kept(place: Path) -> None:
     for arm in ("zero-reset", "straight"):
         assert found[arm]["kmac"] == found["base"]["kmac"]
         assert found[arm]["carried"] != found["base"]["carried"]
-    again = ablate(place, "--arms", "base,flicker", "--out", "rows.jsonl")
+    again = ablate(place, "--arms", "base,flicker,firing", "--out", "rows.jsonl")
     assert again.returncode == 0, again.stderr
     assert "base {" not in again.stderr  # not run a second time
-    assert rows(place) == found | {"flicker": rows(place)["flicker"]}
+    assert rows(place) == found | {arm: rows(place)[arm] for arm in ("flicker", "firing")}
     assert [line.split(" | ")[0] for line in again.stdout.splitlines()[2:]] == [
-        "| base", "| binary", "| zero-reset", "| straight", "| flicker",
+        "| base", "| binary", "| zero-reset", "| straight", "| flicker", "| firing",
     ]  # fmt: skip
 
 
