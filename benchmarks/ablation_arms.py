@@ -6,7 +6,8 @@ Neurons and surrogates that lost are here and not in the package, which has what
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -96,7 +97,7 @@ class Arm(NamedTuple):
     """One change: fields of the run, or of its neurons, or the surrogate."""
 
     about: str
-    fields: dict[str, Any] = {}  # noqa: RUF012  # never written to
+    fields: Mapping[str, Any] = MappingProxyType({})
     prepare: Callable[[StreamNet], None] | None = None
     derivative: Derivative | None = None
     firing: float = 0.0

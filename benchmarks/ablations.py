@@ -15,7 +15,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-import yaml
 from ablation_arms import ARMS, Arm, spikes_with
 from torch import Tensor
 
@@ -31,7 +30,6 @@ from esdnet import integer_lif
 from esdnet.complexity import complexity
 from esdnet.energy import energy_meter
 from esdnet.integer_lif import IntegerLIF
-from esdnet.state import MembraneState
 from esdnet.streaming import StreamNet
 from training.checkpoints import WeightAverage
 from training.clips import ClipReader
@@ -40,7 +38,7 @@ from training.errors import TrainingError
 from training.networks import build_network
 from training.phases import phases
 from training.precision import lower_convolutions
-from training.run_config import RunConfig
+from training.run_config import RunConfig, read_run
 from training.stream_task import StreamTask, run_window
 from training.train import build_optimizer, learning_rate
 from training.windows import Window, WindowStream
@@ -49,13 +47,13 @@ FRAMES = 8  # of each clip
 LUMA_CODES = 219  # of the normalised scale
 
 
-def changed(run: dict[str, Any], fields: dict[str, Any]) -> RunConfig:
-    whole: dict[str, Any] = json.loads(json.dumps(run))
+def changed(run: RunConfig, fields: Mapping[str, Any]) -> RunConfig:
+    whole = run.model_dump()
     for place, value in fields.items():
         *sections, name = place.split(".")
         section = whole
         for part in sections:
-            section = section.setdefault(part, {})
+            section = section[part]
         section[name] = value
     return RunConfig.model_validate(whole)
 
@@ -132,13 +130,13 @@ def whole_clip(pairs: Path, name: str) -> Window:
 def measured(network: StreamNet, clips: list[Window]) -> dict[str, float]:
     carried, alone, flicker, energy, twin = [], [], [], 0.0, 0.0
     for window in clips:
-        height, width = (int(x) for x in window.rainy.shape[-2:])
-        begin: Callable[[], MembraneState] = lambda h=height, w=width: network.initial_state(1, h, w)  # type: ignore[misc]  # noqa: E731
+        height, width = window.rainy.shape[-2:]
+        begin = network.initial_state(1, height, width)
         with energy_meter(network) as meter:
-            derained, clean, rainy, _ = run_window(network, window, begin(), "cpu")
+            derained, clean, rainy, _ = run_window(network, window, begin, "cpu")
         energy, twin = energy + meter.energy_pj, twin + meter.twin_pj
         every = torch.ones(FRAMES, 1, dtype=torch.bool)
-        reset = run_window(network, window, begin(), "cpu", every)[0]
+        reset = run_window(network, window, begin, "cpu", every)[0]
         before = _psnr(rainy, clean)
         carried.append(_psnr(derained, clean) - before)
         alone.append(_psnr(reset, clean) - before)
@@ -195,22 +193,25 @@ def main() -> None:
     if not found:
         asked.error(f"{options.pairs}: holds no NAME.rainy.mp4")
     torch.set_num_threads(1)
-    run = yaml.safe_load(options.run.read_text())
     try:
+        run = read_run(options.run)
         clips = [whole_clip(options.pairs, name) for name in found]
     except (TrainingError, ValueError) as error:
         asked.error(str(error))
-    recorder = Recorder()
-    done = {json.loads(line)["arm"] for line in options.out.read_text().splitlines()} if options.out.exists() else set()
+    if options.steps:
+        run = changed(run, {"optim.steps": options.steps})
+    rows = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
+    if others := {row["steps"] for row in rows} - {run.optim.steps}:
+        asked.error(f"{options.out}: holds arms of {others.pop()} steps, not {run.optim.steps}; name another --out")
+    recorder, done = Recorder(), {row["arm"] for row in rows}
     for name in names:
         if name in done:
             continue
-        steps = {"optim.steps": options.steps} if options.steps else {}
-        row = run_arm(name, changed(run, ARMS[name].fields | steps), recorder, clips)
+        row = run_arm(name, changed(run, ARMS[name].fields), recorder, clips)
         print(name, row, file=sys.stderr, flush=True)
         with options.out.open("a") as file:
             file.write(json.dumps(row) + "\n")
-    rows = [json.loads(line) for line in options.out.read_text().splitlines()]
+        rows.append(row)
     order = list(ARMS)
     print(table(sorted(rows, key=lambda row: order.index(row["arm"]))))
 

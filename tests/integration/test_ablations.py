@@ -74,7 +74,18 @@ def test_every_change_is_made_and_rows_are_kept(place: Path) -> None:
     ]  # fmt: skip
 
 
+def test_arms_of_another_length_do_not_pass_for_these(place: Path) -> None:
+    """Rows of a trial of two steps were taken for done, and stood in the table beside those of the whole run."""
+    assert ablate(place, "--arms", "base", "--steps", "1", "--out", "short.jsonl").returncode == 0
+    mixed = ablate(place, "--arms", "base,binary", "--out", "short.jsonl")
+    assert mixed.returncode == 2
+    assert "holds arms of 1 steps, not 3" in mixed.stderr.splitlines()[-1]
+
+
 def test_what_will_not_do_is_one_line(place: Path, tmp_path: Path) -> None:
+    missing = ablate(place, "--run", "none.yaml")
+    assert missing.returncode == 2
+    assert "none.yaml: No such file" in missing.stderr.splitlines()[-1]
     unknown = ablate(place, "--arms", "base,bigger")
     assert unknown.returncode == 2
     assert "no bigger" in unknown.stderr.splitlines()[-1]
