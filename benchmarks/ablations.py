@@ -35,6 +35,7 @@ from training.checkpoints import WeightAverage
 from training.clips import ClipReader
 from training.distributed import Ranks
 from training.errors import TrainingError
+from training.metrics import psnr
 from training.networks import build_network
 from training.phases import phases
 from training.precision import lower_convolutions
@@ -149,8 +150,8 @@ def measured(network: StreamNet, clips: list[Window]) -> dict[str, float]:
 
 def _psnr(shown: Tensor, clean: Tensor) -> float:
     """Mean over frames of the PSNR of 8-bit luma, dB."""
-    squared = (((shown.clamp(0, 1) - clean)[:, :, :4] * LUMA_CODES) ** 2).flatten(1).mean(1)
-    return float((10 * torch.log10(255**2 / squared.clamp_min(1e-6))).mean())
+    sides = ((side[:, :, :4] * LUMA_CODES).numpy() for side in (shown.clamp(0, 1), clean))
+    return float(np.mean([psnr(frame, truth) for frame, truth in zip(*sides, strict=True)]))
 
 
 def run_arm(name: str, run: RunConfig, recorder: Recorder, clips: list[Window]) -> dict[str, Any]:
