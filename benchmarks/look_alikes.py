@@ -141,17 +141,24 @@ def decibels(errors: list[float]) -> float:
     return float(10 * np.log10(255**2 / max(float(np.mean(errors)), 1e-6)))
 
 
-def scene(model: str, drawn: Callable[[int], Array], frames: int) -> str:
+def planes_of(picture: Array) -> list[Array]:
+    """Y, U, V of a picture (H, W, 3), blue first, 0..255, both sides even."""
+    shown = np.ascontiguousarray(np.clip(np.rint(picture), 0, 255).astype(np.uint8))
+    height, width = shown.shape[:2]
+    planes = np.asarray(cv2.cvtColor(shown, cv2.COLOR_BGR2YUV_I420), np.uint8)
+    return [planes[:height], *planes[height:].reshape(2, height // 2, width // 2)]
+
+
+def scene(model: str, drawn: Callable[[int], Array], frames: int) -> tuple[float, float, float]:
+    """dB of the first frame and of those from `FIRST` on, and the most that was taken."""
     derainer, errors, taken = Derainer(model, threads=1), [], 0.0
     for time in range(frames):
-        shown = np.ascontiguousarray(np.clip(np.rint(drawn(time)), 0, 255).astype(np.uint8))
-        planes = cv2.cvtColor(shown, cv2.COLOR_BGR2YUV_I420)
-        luma, chroma = planes[:HEIGHT], planes[HEIGHT:].reshape(2, HEIGHT // 2, WIDTH // 2)
-        dry: Any = derainer([np.asarray(plane, np.uint8) for plane in (luma, *chroma)])
-        lost = luma.astype(float) - dry[0]
+        planes = planes_of(drawn(time))
+        dry: Any = derainer(planes)
+        lost = planes[0].astype(float) - dry[0]
         errors.append(float(np.mean(lost**2)))
         taken = max(taken, float(lost.max()))
-    return f"first {decibels(errors[:1]):.1f}, then {decibels(errors[FIRST:]):.1f} dB, {taken:.0f} taken at most"
+    return decibels(errors[:1]), decibels(errors[FIRST:]), taken
 
 
 def captions(model: str, seen: list[list[Array]], clean: list[list[Array]], backing: str) -> tuple[float, float, float]:
@@ -189,7 +196,8 @@ def main() -> None:
         asked.error(f"{options.folder}: no NAME.clean.mp4 in it")
     for model in options.models.split(","):
         for name, drawn in SCENES.items():
-            print(f"{model}: {name}: {scene(model, drawn, options.frames)}", flush=True)
+            first, then, taken = scene(model, drawn, options.frames)
+            print(f"{model}: {name}: first {first:.1f}, then {then:.1f} dB, {taken:.0f} taken at most", flush=True)
         for backing in BACKINGS:
             for weather in ("in rain", "dry"):
                 found = [captions(model, r if weather == "in rain" else c, c, backing) for r, c in pairs]

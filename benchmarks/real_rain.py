@@ -68,6 +68,19 @@ def lines(film: Film, degrees: float) -> float:
     return float(sides[0] - sides[1])
 
 
+def derained(network: Derainer, rainy: list[list[NDArray[np.uint8]]]) -> tuple[Film, Film]:
+    """Luma before and after, of the frames after the first few."""
+    network.reset()
+    dry = np.stack([network(planes)[0].copy() for planes in rainy])[SETTLED:].astype(np.float32)
+    return np.stack([planes[0] for planes in rainy])[SETTLED:].astype(np.float32), dry
+
+
+def streaks(wet: Film, dry: Film) -> tuple[int, float, float]:
+    """The direction in which there are most lines, and how many before and after."""
+    most = max((side * d for d in DIRECTIONS for side in (-1, 1)), key=lambda d: lines(wet, d))
+    return most, lines(wet, most), lines(dry, most)
+
+
 def gone(before: float, after: float) -> str:
     if before <= 0:
         return "not told: more moves here than rains"
@@ -86,12 +99,9 @@ def main() -> None:
     network = Derainer(options.model, runtime=options.runtime, threads=options.threads)
     for clip in options.clips:
         rainy = read(clip, options.frames)
-        network.reset()
-        dry = np.stack([network(planes)[0].copy() for planes in rainy])[SETTLED:].astype(np.float32)
-        wet = np.stack([planes[0] for planes in rainy])[SETTLED:].astype(np.float32)
+        wet, dry = derained(network, rainy)
         before, after = transients(wet), transients(dry)
-        most = max((side * d for d in DIRECTIONS for side in (-1, 1)), key=lambda d: lines(wet, d))
-        first, then = lines(wet, most), lines(dry, most)
+        most, first, then = streaks(wet, dry)
         print(
             f"{Path(clip).stem}, {options.model} on {network.runtime}: transients {gone(before, after)}; "
             f"lines at {most:+d} degrees {gone(first, then)}",
