@@ -28,7 +28,9 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make_clip(folder / "video_pairs" / f"a.{side}.mp4", frames=8, options={"crf": crf})
     clean = np.full((64, 96, 3), 100, np.uint8)
     cv2.imwrite(str(folder / "rain100l/clean/001.png"), clean)
-    cv2.imwrite(str(folder / "rain100l/rainy/001.png"), clean + np.uint8(10))
+    rainy = clean.copy()
+    rainy[10:40, 20:90:20] = 160
+    cv2.imwrite(str(folder / "rain100l/rainy/001.png"), rainy)
     network = StreamNet(StreamConfig(dims=(4, 4, 4), encoder_blocks=(0, 0, 0), decoder_blocks=(0, 0)))
     assert network.head.bias is not None
     network.head.weight.data.zero_()  # no rain
@@ -58,7 +60,8 @@ def test_a_network_that_changes_nothing_gains_nothing_and_keeps_all(dev: Path) -
         if name.startswith("dry"):
             assert new > nano > 30
         elif "stand" in name:
-            assert new == pytest.approx(20 * np.log10(219 / (10 * 219 / 255)), abs=0.3)
+            error = (60 * 219 / 255) ** 2 * 4 * 30 / (96 * 64)
+            assert new == pytest.approx(10 * np.log10(255**2 / error), abs=0.1)
         else:
             assert abs(new) < 0.02
     assert numbers["rain: white streaks"][1] > 1
