@@ -124,6 +124,8 @@ def _write(planes: list[Plane], text: str, at_right: bool, white: int) -> None:
     margin = tall // 2 + 2
     origin = (max(0, width - length - margin) if at_right else margin, tall + margin)
     rim = white - 219 if white == 235 else 0
-    for colour, weight in ((rim, 3 * thick), (white, thick)):
+    # The rim is the same letters moved: bolder ones, as OpenCV 5 draws them, are wider apart.
+    around = [(rim, x, y) for x in (-thick, 0, thick) for y in (-thick, 0, thick) if x or y]
+    for colour, x, y in (*around, (white, 0, 0)):
         shade = (colour,) * 3 if planes[0].ndim == 3 else colour
-        cv2.putText(planes[0], text, origin, font, scale, shade, weight, cv2.LINE_AA)
+        cv2.putText(planes[0], text, (origin[0] + x, origin[1] + y), font, scale, shade, thick, cv2.LINE_AA)

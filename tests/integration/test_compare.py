@@ -110,6 +110,22 @@ def test_labels_are_written_into_their_corners_and_nowhere_else(pair: tuple[str,
     np.testing.assert_array_equal(both[1], np.hstack([left[1], right[1]]))
 
 
+def test_a_labels_rim_lies_around_its_letters(tmp_path: Path) -> None:
+    """It was the same words in bolder letters, which OpenCV 5 sets wider: a second word half beside the first."""
+    sides = []
+    for name in ("a", "b"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((120, 400, 3), 128, np.uint8))
+        sides.append(tmp_path / f"{name}.png")
+    assert compare(*sides, tmp_path / "out.png", "--labels", "long words,b") == 0
+    written = cv2.imread(str(tmp_path / "out.png"))[:, :400, 0].astype(int)
+    white, dark = written > 200, written < 60
+    for axis in (0, 1):
+        letters, rim = (np.flatnonzero(mask.any(axis=axis)) for mask in (white, dark))
+        before, after = letters[0] - rim[0], rim[-1] - letters[-1]
+        assert 1 <= before <= 3
+        assert 1 <= after <= 3
+
+
 def test_a_turned_video_is_shown_upright(tmp_path: Path) -> None:
     """Phones film upright pictures lying down and add a rotation; side by side they must stand."""
     turned = msgspec.structs.replace(INFO, rotation=90)
