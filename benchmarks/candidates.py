@@ -42,11 +42,14 @@ DRAWN = ("a railing, camera pans", "a wall of bricks, camera pans", "chain link,
 def paired(folder: Path, frames: int) -> Iterator[Line]:
     """The clips' own rain, and other kinds on what is clean of them."""
     names = sorted(path.name.removesuffix(".rainy.mp4") for path in folder.glob("*.rainy.mp4"))
+    if not names:
+        raise ValueError(f"{folder}: holds no NAME.rainy.mp4")
     windows = [whole_clip(folder, name) for name in names]
 
     def with_their_own(model: str) -> str:
         network = esdnet.load(model)
-        assert isinstance(network, StreamNet)
+        if not isinstance(network, StreamNet):
+            raise ModelError(f"{model}: carries nothing; weights of a network for video are asked for")
         found = measured(network, windows)
         return (
             f"{found['carried']:+.2f} ({found['reset']:+.2f}; {found['least']:+.2f}), "
@@ -134,7 +137,7 @@ def main() -> None:
         for name, answer in questions(options.dev, options):
             if re.search(options.only, name):
                 print(f"| {name} | " + " | ".join(answer(model) for model in options.models) + " |", flush=True)
-    except (ModelError, ValueError) as error:
+    except (ModelError, ValueError, re.error) as error:
         asked.error(str(error))
 
 

@@ -72,3 +72,10 @@ def test_weights_that_are_none_are_one_line(dev: Path) -> None:
     assert done.returncode == 2
     assert "nothing.safetensors" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_a_folder_without_pairs_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "video_pairs").mkdir()
+    done = ask(tmp_path, "stream-nano")
+    assert done.returncode == 2
+    assert "holds no NAME.rainy.mp4" in done.stderr.splitlines()[-1]
