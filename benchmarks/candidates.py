@@ -16,6 +16,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ PHOTOGRAPHS = ("coffee", "astronaut", "chelsea", "grass")
 DRAWN = ("a railing, camera pans", "a wall of bricks, camera pans", "chain link, camera pans", "a lawn, camera stands")
 
 
-def paired(folder: Path, frames: int) -> Iterator[Line]:
+def paired(folder: Path, models: list[str], frames: int) -> Iterator[Line]:
     """The clips' own rain, and other kinds on what is clean of them."""
     names = sorted(path.name.removesuffix(".rainy.mp4") for path in folder.glob("*.rainy.mp4"))
     if not names:
@@ -59,7 +60,8 @@ def paired(folder: Path, frames: int) -> Iterator[Line]:
     yield "pairs: gain (reset; carrying pays at least), flicker, energy of the twin's", with_their_own
     clean = [read(folder / f"{name}.clean.mp4", frames) for name in names]
     for name, kind in KINDS.items():
-        yield f"rain: {name}", lambda model, kind=kind: f"{gains([model], clean, kind)[model]:+.2f}"
+        found = cache(lambda kind=kind: gains(models, clean, kind))  # its rain is rendered once for all
+        yield f"rain: {name}", lambda model, found=found: f"{found()[model]:+.2f}"
 
 
 def standing(folder: Path, pictures: int) -> Iterator[Line]:
@@ -110,7 +112,7 @@ def stays(model: str, frames: list[list[Array]]) -> str:
 
 def questions(dev: Path, options: argparse.Namespace) -> Iterator[Line]:
     rooms: dict[str, Callable[[Path], Iterator[Line]]] = {
-        "video_pairs": lambda folder: paired(folder, options.frames),
+        "video_pairs": lambda folder: paired(folder, options.models, options.frames),
         "rain100l": lambda folder: standing(folder, options.pictures),
         "real_clips": filmed,
     }
