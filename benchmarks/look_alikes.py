@@ -51,9 +51,10 @@ def written(luma: Array, time: int, backing: str) -> tuple[Array, list[tuple[sli
         box = slice(max(0, bottom - high - 4), bottom + below + 3), slice(max(0, left - 4), left + wide + 4)
         if backing == "boxed":
             shown[box] = 16
-        if backing == "outlined":
-            cv2.putText(shown, words, (left, bottom), font, scale * size, 16, thick + 2, cv2.LINE_AA)
-        cv2.putText(shown, words, (left, bottom), font, scale * size, 235, thick, cv2.LINE_AA)
+        # The outline is the same letters moved: bolder ones, as OpenCV 5 draws them, are wider apart.
+        moves = [(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y] if backing == "outlined" else []
+        for shade, x, y in (*((16, *move) for move in moves), (235, 0, 0)):
+            cv2.putText(shown, words, (left + x, bottom + y), font, scale * size, shade, thick, cv2.LINE_AA)
         boxes.append(box)
     return shown, boxes
 
