@@ -3,8 +3,8 @@
 A telephone held upright stores its frames lying on their side, and says in the display matrix how a player must turn
 them. In the stored frames rain falls sideways, which networks hardly ever see in training: on
 `shared/data/dev/real_clips/yard.mp4` `stream` took 2 % of the bright transients from the frames as they are stored and
-74 % from the same frames turned (docs/experiments.md). So frames are turned for the step and back after it; what is
-written has the orientation of the source.
+74 % from the same frames turned (docs/experiments/kinds-of-rain.md). So frames are turned for the step and back after
+it; what is written has the orientation of the source.
 """
 
 from __future__ import annotations
