@@ -5,7 +5,7 @@ VNNI do at twice bfloat16's rate and four times float32's, and exactly. Weights 
 file and no calibration: they are ordinary float32 weights, every runtime computes the same with them, and one that can
 multiply integers sees that it may. Symmetric, one scale an output channel, as Krishnamoorthi ("Quantizing deep
 convolutional networks for efficient inference", arXiv 1806.08342, section 3.1) finds enough for weights.
-What it costs in quality and gains in speed: docs/experiments.md, docs/benchmarks.md.
+What it costs in quality and gains in speed: docs/experiments/neurons.md, docs/benchmarks.md.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ class ChannelAttention(nn.Module):
     """Scales each channel by twice the sigmoid of an MLP over all channels' averages (Hu et al., CVPR 2018).
 
     It lets a network that sees 70 pixels know what holds for the whole picture: whether it rains, as it turned out; so
-    the shipped weights do without it (docs/experiments.md). Every gain is 1 at first, so that it may be added to a
-    network that has learnt already.
+    the shipped weights do without it (docs/experiments/neurons.md). Every gain is 1 at first, so that it may be added
+    to a network that has learnt already.
     """
 
     def __init__(self, channels: int, reduction: int = 4) -> None:

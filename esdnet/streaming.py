@@ -87,7 +87,7 @@ class StreamNet(nn.Module):
     @torch.no_grad()
     def _begin(self) -> None:
         """Start as a network of single pictures that changes nothing: the past is ignored until it is taught, so single
-        frames can be learnt first and nothing of that is lost when sequences begin (docs/experiments.md)."""
+        frames can be learnt first and nothing of that is lost when sequences begin (docs/experiments/carrying.md)."""
         if self.stem.weight.is_meta:
             return  # PyTorch would import its compiler for random numbers without memory, which takes 1.5 s
         self.stem.weight[:, CHANNELS : 2 * CHANNELS + 1] = 0.0  # difference from the past, its age

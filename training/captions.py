@@ -1,8 +1,8 @@
 """What is written over pictures and is no rain: a camera's name and clock, captions, tickers, boxes around what moves.
 
 Strokes of letters are as thin, bright and upright as streaks. Weights trained without them took thin letters and bars
-of `|||` for rain, whole, dry or not (docs/experiments.md). Most of it stands in front of the rain, as the camera
-or the studio puts it there; signs in the scene have it in front of them.
+of `|||` for rain, whole, dry or not (docs/experiments/look-alikes.md). Most of it stands in front of the rain, as the
+camera or the studio puts it there; signs in the scene have it in front of them.
 """
 
 from __future__ import annotations

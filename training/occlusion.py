@@ -2,7 +2,7 @@
 
 Cameras that wander over a photograph uncover nothing and have no edge that moves against what is behind it; real clips
 have few. Without such edges in training `stream-nano` took 0.6 to 1.1 of luma, black specks, from frames whose seam
-wandered, and the more in the next frame. By themselves they have not mended it (docs/experiments.md).
+wandered, and the more in the next frame. By themselves they have not mended it (docs/experiments/kinds-of-rain.md).
 """
 
 from __future__ import annotations

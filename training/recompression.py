@@ -2,7 +2,7 @@
 
 Streaks that a codec has smeared, and the noise that it leaves where nothing is, are in all footage there is, and in no
 rendered rain. Of the error that `stream` left on the development clips, which are coded, four to seven tenths stood
-where it hardly rains (docs/experiments.md).
+where it hardly rains (docs/experiments/kinds-of-rain.md).
 """
 
 from __future__ import annotations

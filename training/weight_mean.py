@@ -2,7 +2,8 @@
 
 Legs of training that began from the same weights lie in one basin: the mean of two is about as good at what each has
 learnt, and better than either at what both half know (Wortsman et al., "Model soups", ICML 2022). So a leg that has
-learnt a new kind of rain and lost some grass is mixed with one before it (docs/experiments.md has how much of which).
+learnt a new kind of rain and lost some grass is mixed with one before it (docs/experiments/video-tool-rain.md
+has how much of which).
 """
 
 from __future__ import annotations
