@@ -11,7 +11,7 @@ from typing import NoReturn, Self
 import zmq
 
 from pipeline.errors import DerainError
-from pipeline.frame import FrameHeader, frame_bytes
+from pipeline.frame import Frame, FrameHeader, frame_bytes
 from pipeline.socket_events import next_event
 from pipeline.wire import PROTOCOL, Failure, FrameMsg, Message, StageFailed, pack, unpack
 
@@ -154,6 +154,17 @@ def bytes_of(header: FrameHeader) -> int:
         return frame_bytes(header.pixel_format, header.width, header.height)
     except ValueError:
         return -1
+
+
+def check_turn(frame: Frame, due: int) -> int:
+    """Bytes of a frame's pixels. ValueError where it is not what its header says, or not number `due`."""
+    header, pixels = frame.header, frame.pixels
+    expected = bytes_of(header)
+    if pixels.nbytes != expected or not pixels.flags.c_contiguous:
+        raise ValueError(f"frame {header.index}: pixels must be {expected} contiguous bytes, not {pixels.nbytes}")
+    if header.index != due:
+        raise ValueError(f"frame {header.index} sent where {due} was due")
+    return expected
 
 
 def left(deadline: float | None) -> float | None:

@@ -96,23 +96,19 @@ class SegmentSink(Sink):
             raise DerainError(f"{self._work.path}: was changed while this run began; start again")
         self._work.drop_from(self._piece.number)
 
-    def write(self, frame: Frame) -> None:
-        try:
-            if not self._open:
-                raise DerainError(f"{self.destination}: is closed already")
-            if frame.header.warmup:
-                return
-            if self._encoder and frame.header.begins:
-                self._finish_segment(last=False)
-            if self._encoder is None:
-                self._begin_segment()
-            assert self._encoder is not None
-            self._encoder.write(frame)
-            self._tail.append((frame.header.pts, frame.header.mark))
-            self.frames += 1
-        except BaseException:
-            self.abort()
-            raise
+    def _write(self, frame: Frame) -> None:
+        if not self._open:
+            raise DerainError(f"{self.destination}: is closed already")
+        if frame.header.warmup:
+            return
+        if self._encoder and frame.header.begins:
+            self._finish_segment(last=False)
+        if self._encoder is None:
+            self._begin_segment()
+        assert self._encoder is not None
+        self._encoder.write(frame)
+        self._tail.append((frame.header.pts, frame.header.mark))
+        self.frames += 1
 
     def _begin_segment(self) -> None:
         if is_folder(self.destination):

@@ -6,7 +6,7 @@ import time
 
 import zmq
 
-from pipeline.endpoint import SLICE_MS, Endpoint, Stopped, bytes_of, left
+from pipeline.endpoint import SLICE_MS, Endpoint, Stopped, check_turn, left
 from pipeline.errors import DerainError
 from pipeline.frame import Frame, StreamInfo
 from pipeline.wire import PROTOCOL, Credit, End, EndAck, FrameMsg, Hello, Welcome, pack
@@ -48,7 +48,7 @@ class Sender(Endpoint):
 
         ValueError for pixels that are not what the header says or frames out of order, see also `Endpoint`.
         """
-        expected = self._check(frame)
+        expected = check_turn(frame, self.frames)
         while self._take(0):  # credit that has come meanwhile, or a failure
             pass
         while not self._has_credit(expected):
@@ -61,23 +61,13 @@ class Sender(Endpoint):
         The live mode's way: a frame that finds no credit may be given up for a newer one, which then takes its index.
         Raises as `send`.
         """
-        expected = self._check(frame)
+        expected = check_turn(frame, self.frames)
         while self._take(0):
             pass
         if not self._has_credit(expected):
             return False
         self._put(frame, expected)
         return True
-
-    def _check(self, frame: Frame) -> int:
-        """Bytes of its pixels. ValueError where the frame is not what its header says, or not the next one."""
-        header, pixels = frame.header, frame.pixels
-        expected = bytes_of(header)
-        if pixels.nbytes != expected or not pixels.flags.c_contiguous:
-            raise ValueError(f"frame {header.index}: pixels must be {expected} contiguous bytes, not {pixels.nbytes}")
-        if header.index != self.frames:
-            raise ValueError(f"frame {header.index} sent where {self.frames} was due")
-        return expected
 
     def _has_credit(self, size: int) -> bool:
         return not self._outstanding or (self._frames_left >= 1 and self._bytes_left >= size)

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from typing import Any
 
-from pipeline.endpoint import bytes_of
+from pipeline.endpoint import check_turn
 from pipeline.errors import DerainError
 from pipeline.frame import Frame, StreamInfo
 from pipeline.hosts.client import HostClient
@@ -107,12 +107,7 @@ class StreamSender(HostClient):
         return Join(protocol=PROTOCOL, stream=self.stream, role="decode", info=self._info)
 
     def _check(self, frame: Frame) -> int:
-        header, pixels = frame.header, frame.pixels
-        expected = bytes_of(header)
-        if pixels.nbytes != expected or not pixels.flags.c_contiguous:
-            raise ValueError(f"frame {header.index}: pixels must be {expected} contiguous bytes, not {pixels.nbytes}")
-        if header.index != self.frames:
-            raise ValueError(f"frame {header.index} sent where {self.frames} was due")
+        expected = check_turn(frame, self.frames)
         if expected > self._door.largest:
             raise DerainError(f"a frame of {expected} bytes is above the limit of {self._door.largest} (--largest)")
         return expected

@@ -135,14 +135,6 @@ class FileSink(Sink):
     def _rate(self) -> Fraction:
         return Fraction(*self._info.average_rate) if self._info.average_rate else _ASSUMED_RATE
 
-    def write(self, frame: Frame) -> None:
-        try:
-            with writing(self.destination):
-                self._write(frame)
-        except BaseException:
-            self.abort()
-            raise
-
     def _write(self, frame: Frame) -> None:
         if self._output is None:
             raise DerainError(f"{self.destination}: is closed already")

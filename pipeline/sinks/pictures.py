@@ -69,14 +69,6 @@ class PictureSink(Sink):
             os.mkdir(self._temporary)
         self._quarter_turns = quarter_turns(info)
 
-    def write(self, frame: Frame) -> None:
-        try:
-            with writing(self.destination):
-                self._write(frame)
-        except BaseException:
-            self.abort()
-            raise
-
     def _write(self, frame: Frame) -> None:
         if not self._open:
             raise DerainError(f"{self.destination}: is closed already")

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from pipeline.frame import Frame
+from pipeline.sinks.temporary import writing
 
 
 class Sink(ABC):
@@ -29,9 +30,18 @@ class Sink(ABC):
         self.frames = 0
         """Frames taken so far."""
 
-    @abstractmethod
     def write(self, frame: Frame) -> None:
         """Take one frame. Its pixels must not be changed afterwards."""
+        try:
+            with writing(self.destination):
+                self._write(frame)
+        except BaseException:
+            self.abort()
+            raise
+
+    @abstractmethod
+    def _write(self, frame: Frame) -> None:
+        """What `write` does; if it raises, all is given up."""
 
     @abstractmethod
     def close(self) -> None:
