@@ -40,8 +40,9 @@ from training.networks import build_network
 from training.phases import phases
 from training.precision import lower_convolutions
 from training.run_config import RunConfig, read_run
-from training.stream_task import StreamTask, run_window
+from training.stream_task import StreamTask
 from training.train import build_optimizer, learning_rate
+from training.unrolled import run_window
 from training.windows import Window, WindowStream
 
 FRAMES = 8  # of each clip

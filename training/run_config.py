@@ -110,6 +110,13 @@ class LossConfig(_Section):
     )
 
 
+class TeacherConfig(_Section):
+    """Weights whose pictures are part of what is to be learnt (`training.teacher`)."""
+
+    model: str = Field(description="a shipped name or a safetensors file, of a network for video")
+    share: float = Field(0.5, gt=0, le=1, description="of the target; the rest is the clean frame's")
+
+
 class RunConfig(_Section):
     """One run."""
 
@@ -119,6 +126,7 @@ class RunConfig(_Section):
         description="kind (stream or esdnet) and fields of its config class; left out: the shape of init",
     )
     init: str | None = Field(None, description="weights to begin from: a shipped name or a safetensors file")
+    teacher: TeacherConfig | None = Field(None, description="larger weights to learn from, beside the clean frames")
     seed: int = 0
     threads: int = Field(1, ge=1, description="CPU threads of the network; the loader has a process of its own")
     device: str = Field("cpu", description="cpu or cuda; torchrun gives each process a card of its own")
@@ -154,6 +162,8 @@ class RunConfig(_Section):
             raise ValueError("optim.epochs counts passes over pictures, for kind esdnet; a stream has optim.steps")
         if self.optim.warmup_epochs is not None and self.optim.epochs is None:
             raise ValueError("optim.warmup_epochs needs optim.epochs")
+        if self.teacher and self.kind == "esdnet":
+            raise ValueError("teacher: is for networks for video, not for kind esdnet")
         if self.data.workers > self.data.batch and self.kind == "stream":
             raise ValueError(f"data.workers: at most one a stream, data.batch is {self.data.batch}")
         return self

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from esdnet.colour import packed_to_rgb
-from esdnet.planes import LIMITED, code_scale
 from esdnet.state import MembraneState
 from esdnet.streaming import StreamNet
 from training.distributed import Ranks
@@ -21,42 +20,11 @@ from training.losses import deraining_loss
 from training.run_config import RunConfig
 from training.stopping import unheeding
 from training.task import Outcome
+from training.teacher import Teacher, without
+from training.unrolled import Unrolled
 from training.windows import Window, WindowStream, whole_windows
 
 _SHOWN = 4
-
-
-def run_window(
-    network: StreamNet, window: Window, state: MembraneState, device: torch.device | str, forget: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor, MembraneState]:
-    """Derained, clean and rainy (T, N, 6, h, w), normalised, and the state after the window.
-
-    `forget` (T, N), boolean, resets a stream before a frame. Without it the network leans on the past alone, which is
-    the easier cue, and learns nothing of what a streak looks like.
-    """
-    scale, offset = code_scale(LIMITED, torch.empty(0, device=device))
-    rainy, clean = ((x.to(device).float() - offset) / scale for x in (window.rainy, window.clean))
-    state = state.reset(window.fresh.to(device))
-    derained = []
-    for index, frame in enumerate(rainy):
-        if forget is not None:
-            state = state.reset(forget[index].to(device))
-        picture, state = network.step(frame.contiguous(memory_format=torch.channels_last), state)
-        derained.append(picture)
-    return torch.stack(derained), clean, rainy, state
-
-
-class _Unrolled(nn.Module):
-    """The network over a whole window, so that gradients are exchanged once a window and not once a frame."""
-
-    def __init__(self, network: StreamNet, device: torch.device) -> None:
-        super().__init__()
-        self.network, self._device = network, device
-
-    def forward(
-        self, window: Window, state: MembraneState, forget: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, MembraneState]:
-        return run_window(self.network, window, state, self._device, forget)
 
 
 class StreamTask:
@@ -66,10 +34,11 @@ class StreamTask:
 
     def __init__(self, run: RunConfig, network: StreamNet, ranks: Ranks) -> None:
         self.network, self._run, self._ranks = network, run, ranks
-        self.module: nn.Module = _Unrolled(network, ranks.device)
+        self.module: nn.Module = Unrolled(network, ranks.device)
         self.steps, self.warmup = run.optim.steps, run.optim.warmup
         half = run.data.crop // 2
         self._states = [network.initial_state(run.data.batch, half, half) for _ in range(run.optim.accumulate)]
+        self._teacher = Teacher(run.teacher, run, ranks) if run.teacher else None
 
     def batches(self, step: int) -> Generator[Window, None, None]:
         batch, accumulate = self._run.data.batch, self._run.optim.accumulate
@@ -85,7 +54,8 @@ class StreamTask:
         forget = self._forget(step, part, batch)
         derained, clean, rainy, state = module(batch, self._states[part], forget)
         self._states[part] = state.detach()
-        loss, parts = deraining_loss(derained, clean, rainy, self._run.loss)
+        target = self._teacher.target(batch, clean, forget, part) if self._teacher else clean
+        loss, parts = deraining_loss(derained, target, rainy, self._run.loss)
         return Outcome(loss, parts, _psnr(derained.detach(), clean), (rainy, derained.detach(), clean))
 
     def _forget(self, step: int, part: int, batch: Window) -> Tensor:
@@ -101,11 +71,14 @@ class StreamTask:
         return forget
 
     def carried(self) -> list[dict[str, Tensor]]:
-        return [{name: state[name] for name in state} for state in self._states]
+        mine = [{name: state[name] for name in state} for state in self._states]
+        return [a | b for a, b in zip(mine, self._teacher.carried(), strict=True)] if self._teacher else mine
 
     def carry_on(self, carried: list[dict[str, Tensor]]) -> None:
         device = self._ranks.device
-        self._states = [MembraneState({name: t.to(device) for name, t in one.items()}) for one in carried]
+        self._states = [MembraneState({name: t.to(device) for name, t in without(one).items()}) for one in carried]
+        if self._teacher:
+            self._teacher.carry_on(carried)
 
     def look(self, pictures: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """The last frame of the first few streams."""

@@ -33,6 +33,7 @@ from training.run_config import RunConfig
 from training.stopping import heeding
 from training.stream_task import StreamTask
 from training.task import Task
+from training.teacher import without
 from training.training_log import TrainingLog
 
 WEIGHTS = "average.safetensors"
@@ -126,7 +127,7 @@ def _train(run: RunConfig, ranks: Ranks, report: Callable[[str], None], stop_aft
                     report(line)
             if log is not None and step % (run.log_every * _LOOK_EVERY) == 0:
                 log.pictures(step, *task.look(outcome.pictures))
-                log.membranes(step, task.carried()[0])
+                log.membranes(step, without(task.carried()[0]))
                 log.neurons(step, network)
             if step % run.checkpoint_every == 0:
                 _save(run, ranks, task, average, optimizer, scaler, step)

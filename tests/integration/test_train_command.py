@@ -66,6 +66,30 @@ def test_a_stopped_run_ends_with_the_weights_of_an_unbroken_one(whole: Path, tmp
     assert all(torch.equal(state["weights"][name], tensor) for name, tensor in expected["weights"].items())
 
 
+def test_so_does_one_that_learns_from_a_teacher(tmp_path: Path, stills: Path) -> None:
+    """The teacher's membranes are in the checkpoint too; they are part of what it learns."""
+    states = []
+    for name, limits in (("whole", [[]]), ("broken", [["--minutes", "0.0001"], []])):
+        (tmp_path / name).mkdir()
+        path = recipe(tmp_path / name, stills)
+        path.write_text(path.read_text() + "teacher: {model: stream-nano}\n")
+        for limit in limits:
+            done = derain("train", path, *limit)
+            assert done.returncode == 0, done.stderr
+        states.append(torch.load(tmp_path / name / "runs/tiny/last.pt", weights_only=True))
+    whole, broken = states
+    assert all(torch.equal(broken["weights"][name], tensor) for name, tensor in whole["weights"].items())
+
+
+def test_a_teacher_that_is_not_there_is_one_line(tmp_path: Path, stills: Path) -> None:
+    path = recipe(tmp_path, stills)
+    path.write_text(path.read_text() + "teacher: {model: nobody}\n")
+    done = derain("train", path)
+    assert done.returncode == 1
+    assert "unknown model 'nobody'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_what_it_leaves_is_a_model(whole: Path) -> None:
     """Of whole numbers where it spikes; the checkpoint, from which a run goes on, is as it was learnt."""
     network = esdnet.load(whole / "average.safetensors")
