@@ -156,7 +156,7 @@ ARMS: dict[str, Arm] = {
     "flicker": Arm("a penalty on flicker", {"loss.flicker": 0.75}),
     "firing": Arm("a penalty on firing", firing=3e-3),
     "teacher": Arm("half of the target is what `stream` makes of it", {"teacher": {"model": "stream"}}),
-    "teacher-alone": Arm("all of it", {"teacher": {"model": "stream", "share": 1.0}}),
+    "teacher-alone": Arm("all of the target is", {"teacher": {"model": "stream", "share": 1.0}}),
     "no-forget": Arm("membranes never dropped at random", {"data.forget": 0.0}),
     "seed": Arm("another seed: what chance does", {"seed": 62}),
     "bptt-1": Arm("no back-propagation through time", _span(1)),

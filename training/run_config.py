@@ -162,8 +162,6 @@ class RunConfig(_Section):
             raise ValueError("optim.epochs counts passes over pictures, for kind esdnet; a stream has optim.steps")
         if self.optim.warmup_epochs is not None and self.optim.epochs is None:
             raise ValueError("optim.warmup_epochs needs optim.epochs")
-        if self.teacher and self.kind == "esdnet":
-            raise ValueError("teacher: is for networks for video, not for kind esdnet")
         if self.data.workers > self.data.batch and self.kind == "stream":
             raise ValueError(f"data.workers: at most one a stream, data.batch is {self.data.batch}")
         return self

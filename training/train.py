@@ -50,8 +50,12 @@ def learning_rate(step: int, run: RunConfig, steps: int, warmup: int) -> float:
 
 
 def build_task(run: RunConfig, network: StreamNet | ESDNet, ranks: Ranks) -> Task:
-    """Data and loss for that kind of network."""
-    return PictureTask(run, network, ranks) if isinstance(network, ESDNet) else StreamTask(run, network, ranks)
+    """Data and loss for that kind of network. DataError for a teacher where nothing can be taught."""
+    if isinstance(network, StreamNet):
+        return StreamTask(run, network, ranks)
+    if run.teacher:
+        raise DataError("teacher: is for networks for video, not for kind esdnet")
+    return PictureTask(run, network, ranks)
 
 
 def train(run: RunConfig, *, report: Callable[[str], None] = print, stop_after: float | None = None) -> float:

@@ -1,4 +1,4 @@
-"""The mean of several sets of weights of one network, which is what we ship.
+"""The mean of several sets of weights of one network, as which `stream` ships.
 
 Legs of training that began from the same weights lie in one basin: the mean of two is about as good at what each has
 learnt, and better than either at what both half know (Wortsman et al., "Model soups", ICML 2022). So a leg that has

@@ -15,6 +15,7 @@ from training.distributed import Ranks
 from training.packed_clips import DataError
 from training.run_config import RunConfig
 from training.teacher import Teacher, without
+from training.train import build_task
 from training.unrolled import run_window
 from training.windows import Window
 
@@ -94,5 +95,7 @@ def test_a_network_for_pictures_teaches_no_stream(tmp_path: Path) -> None:
 
 
 def test_a_network_for_pictures_has_no_teacher() -> None:
-    with pytest.raises(ValueError, match="not for kind esdnet"):
-        RunConfig.model_validate(run().model_dump() | {"network": {"kind": "esdnet"}})
+    """Told by the network, not by the file: one that begins from such weights need not name their kind, and its teacher
+    was left out without a word."""
+    with pytest.raises(DataError, match="not for kind esdnet"):
+        build_task(run(), ESDNet(EsdnetConfig(dim=4, encoder_blocks=(1, 1, 1), time_steps=1)), ALONE)
