@@ -157,6 +157,7 @@ ARMS: dict[str, Arm] = {
     "firing": Arm("a penalty on firing", firing=3e-3),
     "teacher": Arm("half of the target is what `stream` makes of it", {"teacher": {"model": "stream"}}),
     "teacher-alone": Arm("all of the target is", {"teacher": {"model": "stream", "share": 1.0}}),
+    "muon": Arm("kernels by Muon, not AdamW", {"optim.muon": True}),
     "no-forget": Arm("membranes never dropped at random", {"data.forget": 0.0}),
     "seed": Arm("another seed: what chance does", {"seed": 62}),
     "bptt-1": Arm("no back-propagation through time", _span(1)),

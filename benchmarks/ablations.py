@@ -37,11 +37,12 @@ from training.distributed import Ranks
 from training.errors import TrainingError
 from training.metrics import psnr
 from training.networks import build_network
+from training.optimizer import build_optimizer
 from training.phases import phases
 from training.precision import lower_convolutions
 from training.run_config import RunConfig, read_run
 from training.stream_task import StreamTask
-from training.train import build_optimizer, learning_rate
+from training.train import learning_rate
 from training.unrolled import run_window
 from training.windows import Window, WindowStream
 
@@ -84,7 +85,7 @@ def trained(run: RunConfig, arm: Arm, windows: list[Window]) -> StreamNet:
     ranks = Ranks(0, 1, torch.device("cpu"))
     lower_convolutions(network, run.precision, ranks.device)
     task, average = StreamTask(run, network, ranks), WeightAverage(network, run.optim.ema)
-    optimizer = build_optimizer(run, network)
+    optimizer = build_optimizer(run.optim, network)
     for step in range(run.optim.steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, run, run.optim.steps, run.optim.warmup)

@@ -83,7 +83,7 @@ class DataConfig(_Section):
 
 
 class OptimConfig(_Section):
-    """AdamW, linear warm-up, cosine decay."""
+    """AdamW or Muon (`training.optimizer`), linear warm-up, cosine decay."""
 
     steps: int = Field(6000, ge=1)
     epochs: float | None = Field(None, gt=0, description="instead of steps: passes over data.pairs (kind esdnet)")
@@ -91,6 +91,7 @@ class OptimConfig(_Section):
     min_lr: float = Field(1e-5, ge=0)
     warmup: int = Field(100, ge=0, description="steps")
     warmup_epochs: float | None = Field(None, ge=0, description="instead of warmup, with epochs")
+    muon: bool = Field(False, description="kernels by Muon instead of AdamW, with steps of the same size")
     accumulate: int = Field(1, ge=1, description="batches whose gradients are averaged for one step")
     weight_decay: float = Field(1e-4, ge=0)
     clip_norm: float | None = Field(1.0, gt=0, description="greatest norm of the gradient; null for any")

@@ -1,8 +1,9 @@
 """The training loop. Reads top to bottom as the recipe does.
 
-AdamW with warm-up and cosine decay, clipped gradients, an average of the weights. What a kind of network adds (its
-data, its loss, what it carries between steps) is in `stream_task` and `picture_task`. A run with a checkpoint in its
-folder goes on from it and takes the same steps that it would have taken, alone or as several processes (`distributed`).
+Warm-up and cosine decay, clipped gradients, an average of the weights; which optimizer, in `optimizer`. What a kind of
+network adds (its data, its loss, what it carries between steps) is in `stream_task` and `picture_task`. A run with a
+checkpoint in its folder goes on from it and takes the same steps that it would have taken, alone or as several
+processes (`distributed`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from training.checkpoints import WeightAverage, load_checkpoint, save_checkpoint
 from training.distributed import Ranks, averaged_only, join
 from training.errors import TrainingError
 from training.networks import build_network
+from training.optimizer import build_optimizer
 from training.packed_clips import DataError
 from training.picture_task import PictureTask
 from training.precision import gradient_scaler, lower_convolutions
@@ -77,7 +79,7 @@ def _train(run: RunConfig, ranks: Ranks, report: Callable[[str], None], stop_aft
     task = build_task(run, network, ranks)
     module = ranks.wrap(task.module)
     average = WeightAverage(network, run.optim.ema)
-    optimizer = build_optimizer(run, network)
+    optimizer = build_optimizer(run.optim, network)
     step = 0
     if (saved := load_checkpoint(run.path)) is not None:
         step = _resume(run, ranks, saved, task, average, optimizer, scaler)
@@ -154,16 +156,6 @@ def _next(batches: Iterator[Any]) -> Any:
         raise DataError(said) from error.with_traceback(None)
 
 
-def build_optimizer(run: RunConfig, network: nn.Module) -> torch.optim.Optimizer:
-    """AdamW; weight decay on the convolutions alone, not on norms, leaks and thresholds."""
-    decayed = [p for p in network.parameters() if p.dim() > 1 and p.numel() > p.shape[1]]
-    others = [p for p in network.parameters() if not (p.dim() > 1 and p.numel() > p.shape[1])]
-    return torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": run.optim.weight_decay}, {"params": others, "weight_decay": 0.0}],
-        lr=run.optim.lr,
-    )
-
-
 def _save(run: RunConfig, ranks: Ranks, task: Task, average: WeightAverage, optimizer: torch.optim.Optimizer,
           scaler: Any, step: int) -> None:  # fmt: skip
     """Checkpoint and averaged weights, by the first process; what each of them carries, one after the other.
@@ -207,6 +199,11 @@ def _resume(run: RunConfig, ranks: Ranks, saved: dict[str, Any], task: Task, ave
         raise DataError(
             f"{run.path}: was begun with batches of {batch}, now {_whole_batch(run, ranks)} (data.batch × "
             "optim.accumulate × processes): its streams would not go on; choose another name or the same numbers"
+        )
+    if len(saved["optimizer"]["param_groups"]) != len(optimizer.param_groups):
+        raise DataError(
+            f"{run.path}: was begun {'without' if run.optim.muon else 'with'} optim.muon; choose another name, "
+            "with init: that folder's average.safetensors, or the same optimizer"
         )
     task.network.load_state_dict(saved["weights"])
     average.load_state_dict(saved["average"])

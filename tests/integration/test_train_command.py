@@ -66,13 +66,17 @@ def test_a_stopped_run_ends_with_the_weights_of_an_unbroken_one(whole: Path, tmp
     assert all(torch.equal(state["weights"][name], tensor) for name, tensor in expected["weights"].items())
 
 
-def test_so_does_one_that_learns_from_a_teacher(tmp_path: Path, stills: Path) -> None:
-    """The teacher's membranes are in the checkpoint too; they are part of what it learns."""
+@pytest.mark.parametrize("more", ["teacher: {model: stream-nano}\n", "muon"])
+def test_so_does_one_with_more_to_keep(tmp_path: Path, stills: Path, more: str) -> None:
+    """A teacher's membranes are in the checkpoint too, they are part of what is learnt; and so is Muon's momentum."""
     states = []
     for name, limits in (("whole", [[]]), ("broken", [["--minutes", "0.0001"], []])):
         (tmp_path / name).mkdir()
         path = recipe(tmp_path / name, stills)
-        path.write_text(path.read_text() + "teacher: {model: stream-nano}\n")
+        if more == "muon":
+            path.write_text(path.read_text().replace("optim: {", "optim: {muon: true, "))
+        else:
+            path.write_text(path.read_text() + more)
         for limit in limits:
             done = derain("train", path, *limit)
             assert done.returncode == 0, done.stderr
@@ -87,6 +91,17 @@ def test_a_teacher_that_is_not_there_is_one_line(tmp_path: Path, stills: Path) -
     done = derain("train", path)
     assert done.returncode == 1
     assert "unknown model 'nobody'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_does_not_change_its_optimizer(tmp_path: Path, stills: Path) -> None:
+    """What one has gathered is nothing to another."""
+    path = recipe(tmp_path, stills)
+    assert derain("train", path, "--minutes", "0.0001").returncode == 0
+    path.write_text(path.read_text().replace("optim: {", "optim: {muon: true, "))
+    done = derain("train", path)
+    assert done.returncode == 1
+    assert "was begun without optim.muon" in done.stderr
     assert "Traceback" not in done.stderr
 
 
