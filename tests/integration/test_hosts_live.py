@@ -95,14 +95,14 @@ def test_a_destination_that_hangs_holds_nobody_up(tmp_path: Path, stages: Stages
     """It took the connection and read nothing: the encode stage waited for it, the derain stage for the encode stage,
     and the camera's frames were left out for ever."""
     film = tmp_path / "cam.mkv"
-    noise = "lavfi:testsrc2=size=160x96:rate=25,noise=alls=90:allf=t"
+    noise = "lavfi:testsrc2=size=160x96:rate=75,noise=alls=90:allf=t"
     with socket.socket() as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(8)
         hung = f"tcp://127.0.0.1:{deaf.getsockname()[1]}"
         chain = Chain(stages, address, noise, hung, "cam.mkv", *QUICK, "--crf", "1")
-        for _ in range(8):  # far beyond what sockets and queues hold
+        for _ in range(8):  # far beyond what sockets and queues hold, and three times as fast as a camera
             chain.until(film, 2_000_000)
         sent, written = chain.end()
     assert sent["frames"] == written["frames"]
