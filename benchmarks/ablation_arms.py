@@ -158,6 +158,8 @@ ARMS: dict[str, Arm] = {
     "teacher": Arm("half of the target is what `stream` makes of it", {"teacher": {"model": "stream"}}),
     "teacher-alone": Arm("all of the target is", {"teacher": {"model": "stream", "share": 1.0}}),
     "muon": Arm("kernels by Muon, not AdamW", {"optim.muon": True}),
+    "muon-teacher": Arm("and half of the target is what `stream` makes of it",
+                        {"optim.muon": True, "teacher": {"model": "stream"}}),
     "no-forget": Arm("membranes never dropped at random", {"data.forget": 0.0}),
     "seed": Arm("another seed: what chance does", {"seed": 62}),
     "bptt-1": Arm("no back-propagation through time", _span(1)),
