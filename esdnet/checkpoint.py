@@ -138,6 +138,8 @@ def _unwrapped(content: object, path: PathLike) -> dict[str, Tensor]:
             content = inner[0] if inner else content
     if not isinstance(content, Mapping) or not content:
         raise ModelError(f"{path} is no checkpoint of ESDNet: it holds no weights by name")
+    if {"average", "optimizer", "step"} <= content.keys():
+        raise ModelError(f"{path} is for `derain train` to go on from; give the average.safetensors beside it")
     if odd := [name for name, value in content.items() if not isinstance(name, str) or not isinstance(value, Tensor)]:
         raise ModelError(f"{path} is no checkpoint of ESDNet: not a tensor: {_some(odd)}")
     weights: dict[str, Tensor] = dict(content)

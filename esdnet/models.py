@@ -59,6 +59,9 @@ def load(model: str | Path) -> nn.Module:
     path = Path(name).expanduser()
     if path.is_file() or path.suffix in (".safetensors", ".pth", ".pt"):
         return checkpoint.load(path).float().eval()
+    if path.is_dir():
+        inside = next(iter(sorted(path.glob("*.safetensors"))), None)
+        raise ModelError(f"{name} is a folder; " + (f"give {inside}" if inside else "it holds no .safetensors"))
     raise ModelError(f"unknown model {name!r}: not one of {', '.join(_NAMES)}, nor the path of a .safetensors or .pth")
 
 

@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+import io
 import os
-import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+import esdnet.checkpoint
+import esdnet.models
 from training.packed_clips import DataError
 
 LAST = "last.pt"
+"""To go on from."""
+WEIGHTS = "average.safetensors"
+"""To use: the averaged weights, those of spiking convolutions rounded to integers times a scale."""
+
+_PARTS = {"network", "weights", "average", "optimizer", "state", "step"}
 
 
 def save_checkpoint(folder: Path, content: dict[str, Any]) -> None:
-    """Writes `folder`/last.pt beside itself and renames it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes `folder`/last.pt beside itself and renames it. DataError where it cannot be written: what was there is
+    as it was, and nothing is left beside it."""
+    packed = io.BytesIO()  # PyTorch's own file does not say what the system said
+    torch.save(content, packed)
     partial = folder / f"{LAST}.{os.getpid()}.part"
-    torch.save(content, partial)
-    os.replace(partial, folder / LAST)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(packed.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, folder / LAST)
+    except OSError as error:
+        if partial.is_file():
+            partial.unlink()
+        raise DataError(
+            f"{folder / LAST}: cannot be written ({error.strerror or error}); free some space, then the same command "
+            "goes on from the checkpoint before"
+        ) from error
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
@@ -29,10 +51,27 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        with warnings.catch_warnings(action="ignore"):
+            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # an unpickler raises whatever the damage leads it to
         raise DataError(f"{path}: damaged checkpoint; delete it to begin anew ({type(error).__name__})") from error
+    if not isinstance(content, dict) or not content.keys() >= _PARTS:
+        raise DataError(f"{path}: is no checkpoint of `derain train`; move it away, or give the run another name")
     return content
+
+
+def load_weights(name: str) -> nn.Module:
+    """The network of a shipped name, a weights file, or the folder of a run (its averaged weights, not rounded).
+
+    ModelError or DataError where there is none.
+    """
+    folder = Path(name).expanduser()
+    content = load_checkpoint(folder) if folder.is_dir() else None
+    if content is None:
+        return esdnet.models.load(name)
+    network = esdnet.checkpoint.load(folder / WEIGHTS)  # its shape
+    network.load_state_dict(content["average"]["shadow"])
+    return network
 
 
 class WeightAverage:

@@ -7,7 +7,7 @@ decoder gave it. Other formats are brought to 8-bit 4:2:0 within their own range
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -67,25 +67,26 @@ class ClipReader:
     def __init__(self, path: str | os.PathLike[str], *, upright: bool = False) -> None:
         self.path = os.fspath(path)
         self._quarters = 0
+        self._waiting: av.VideoFrame | None = None
         try:
             self._container = av.open(self.path)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise TrainingError(f"cannot read {self.path}: {reason(error)}") from error
+        self._decoder = self._decode()
         try:
             if not self._container.streams.video:
                 raise TrainingError(f"{self.path} has no video in it")
             self._stream = self._container.streams.video[0]
-            self._decoder = self._decode()
             first = next(self._decoder, None)
             if first is None:
                 raise TrainingError(f"{self.path} has no frame that can be decoded")
-            self._waiting: av.VideoFrame | None = first
+            self._waiting = first
             self._stored = self.info = self._describe(first)
             if upright:
                 self._quarters = round(self.info.rotation / 90) % 4
                 self.info = _shown(self.info)
         except BaseException:
-            self._container.close()
+            self.close()
             raise
 
     def __iter__(self) -> Iterator[ClipFrame]:
@@ -109,6 +110,8 @@ class ClipReader:
             yield ClipFrame((y, u, v), pts, frame.duration or step, frame, self._quarters)
 
     def close(self) -> None:
+        self._decoder.close()  # suspended, it would hold this reader and be held by it, and so the decoder's threads
+        self._waiting = None
         self._container.close()
 
     def __enter__(self) -> ClipReader:
@@ -117,7 +120,7 @@ class ClipReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _decode(self) -> Iterator[av.VideoFrame]:
+    def _decode(self) -> Generator[av.VideoFrame, None, None]:
         try:
             yield from self._container.decode(self._stream)
         except av.error.FFmpegError as error:

@@ -50,6 +50,8 @@ def _read(clip: Path, clean: Path | None, start: int, count: int) -> tuple[list[
         if path is not None and not path.exists():
             raise TrainingError(f"{path} is not there")
     if clip.suffix.lower() in PICTURES:
+        if start:
+            raise TrainingError(f"{clip} is a picture: it has no frame {start}; leave --start out")
         picture = read_picture(clip)
         return (
             [lambda probe: probe.picture(picture) for _ in range(count)],

@@ -87,7 +87,7 @@ def _maps(seen: Inspection) -> Any:
         assert layer.shown is not None
         top = max(1e-3, float(np.quantile(layer.shown, 0.998)))
         figure.colorbar(axis.imshow(layer.shown, cmap="magma", vmin=0, vmax=top), ax=axis, shrink=0.7)
-        axis.set_title(f"{layer.name.removesuffix('.lif')}  ×{layer.preference:.2f}", fontsize=10)
+        axis.set_title(f"{layer.name.removesuffix('.lif')}  ×{_number(layer.preference, 2)}", fontsize=10)
     _bare(axes)
     return figure
 
@@ -130,7 +130,8 @@ def _table(seen: Inspection) -> str:
         wet, dry = (_mean(values) for values in (layer.in_rain, layer.in_dry))
         rows.append(
             f"<tr><td>{html.escape(layer.name)}<td>{layer.rate:.1%}<td>{layer.rates[0]:.1%}<td>{layer.rates[-1]:.1%}"
-            f"<td>{wet:.3f}<td>{dry:.3f}<td>{layer.preference:.2f}<td class=warn>{_warning(layer)}</tr>"
+            f"<td>{_number(wet, 3)}<td>{_number(dry, 3)}<td>{_number(layer.preference, 2)}"
+            f"<td class=warn>{_warning(layer)}</tr>"
         )
     return f"<table>{''.join(rows)}</table>"
 
@@ -138,6 +139,11 @@ def _table(seen: Inspection) -> str:
 def _mean(values: list[float]) -> float:
     finite = [value for value in values if np.isfinite(value)]
     return float(np.mean(finite)) if finite else float("nan")
+
+
+def _number(value: float, digits: int) -> str:
+    """A dash where there is nothing to measure: it never rains, or nowhere else."""
+    return f"{value:.{digits}f}" if np.isfinite(value) else "–"
 
 
 def _warning(layer: Layer) -> str:

@@ -4,14 +4,17 @@ rain12    `001_in.png`, clean `001_GT.png` beside it
 rain100   (Rain100L/H, RainTrainL/H) `rain-001.png`, alone or in `rainy/` or `rain/`; clean `norain-001.png` beside it,
           above it or in `norain/`
 rain200   (Rain200L/H) `rain/X2/norain-1x2.png` or `rain/norain-1x2.png`, clean `norain/norain-1.png`
+rain1400  (DDN) `rainy_image/901_1.jpg`, clean `ground_truth/901.jpg`: fourteen rains of one picture
 rain1200  (DID-MDN) `Rain_Heavy/train2018new/0.jpg` is both: rainy left, clean right
 spa       (SPA-Data) `rain/000.png`, clean `gt/000gt.png`; for training a list `real_world.txt` with both on a line
 nturain   folders of frames `a1_Rain/`, `t1_Rain_01/`, clean `a1_GT/`, `t1_GT/`
 rainsyn   (RainSynLight25, RainSynComplex25) `CLIP/rfc-1.png`, clean `CLIP/gtc-1.png`; or `input/CLIP/…`, clean
           `processed/CLIP/…`
 clips     (VRDS and others) folders of frames, or videos, in `rainy/`, `rain/`, `input/`, `lq/`; clean in `gt/`, …
+sequences (VRDS as repackaged, and others) the sides inside of each clip: `CLIP/rain/00000.png`, `CLIP/gt/00000.png`.
+          To be asked for by name: the sets of pictures in a folder look the same, and are taken as `folders`
 folders   (Rain13K and most repackaged sets) pictures in `rainy/`, `rain/`, `input/`, `lq/`; clean under the same names
-          in `clean/`, `gt/`, `target/` …
+          in `clean/`, `gt/`, `target/` …; words in small letters or large
 named     `NAME.rainy.mp4` (or a picture), clean `NAME.clean.mp4` beside it
 
 Names as in the authors' archives and loading code: Rain12 (Li et al., CVPR 2016), Rain100 and Rain200 (Yang et al.,
@@ -32,8 +35,8 @@ from training.pairs import PICTURES, VIDEOS, Pair
 
 Unit = Literal["picture", "frames", "video", "halves"]
 
-_DIRTY = "(?:rainy|rain|input|lq|rainy_image)"
-_CLEAN = ("clean", "gt", "GT", "target", "norain", "groundtruth", "ground_truth", "hq")
+_DIRTY = "(?i:rainy|rain|input|lq|rainy_image)"
+_CLEAN = ("clean", "gt", "target", "norain", "groundtruth", "ground_truth", "hq")
 _SHOWN = 3
 
 
@@ -61,9 +64,11 @@ LAYOUTS: dict[str, tuple[Rule, ...]] = {
         ),
     ),
     "rain200": (Rule("picture", r"(.*/)?rain/(?:X2/)?norain-(\d+)x2\.(\w+)", (r"\1norain/norain-\2.\3",)),),
+    "rain1400": (Rule("picture", r"(.*/)?rainy_image/(\d+)_\d+\.(\w+)", (r"\1ground_truth/\2.\3",)),),
     "rain1200": (Rule("halves", r"(.*/)?Rain_(?:Heavy|Medium|Light)/[^/]+/[^/]+\.\w+"),),
     "spa": (Rule("picture", r"(.*/)?rain/(\d+)\.(\w+)", (r"\1gt/\2gt.\3",)),),
-    "nturain": (Rule("frames", r"(.*/)?(\w+?)_Rain(?:_\d+)?/([^/]+)", (r"\1\2_GT/\3",)),),
+    # of what is filmed, Dataset_Testing_RealRain, nobody has the other side
+    "nturain": (Rule("frames", r"(?!.*RealRain/)(.*/)?(\w+?)_Rain(?:_\d+)?/([^/]+)", (r"\1\2_GT/\3",)),),
     "rainsyn": (
         Rule("frames", r"(.*/)?rfc-(\d+)\.(\w+)", (r"\1gtc-\2.\3",)),
         Rule("frames", r"(.*/)?input/([^/]+)/([^/]+)", (r"\1processed/\2/\3",)),
@@ -72,6 +77,7 @@ LAYOUTS: dict[str, tuple[Rule, ...]] = {
         Rule("frames", rf"(.*/)?{_DIRTY}/([^/]+)/([^/]+)", tuple(rf"\1{name}/\2/\3" for name in _CLEAN)),
         Rule("video", rf"(.*/)?{_DIRTY}/([^/]+)", tuple(rf"\1{name}/\2" for name in _CLEAN)),
     ),
+    "sequences": (Rule("frames", rf"(.*/)?{_DIRTY}/([^/]+)", tuple(rf"\1{name}/\2" for name in _CLEAN)),),
     "folders": (Rule("picture", rf"(.*/)?{_DIRTY}/([^/]+)", tuple(rf"\1{name}/\2" for name in _CLEAN)),),
     "named": (
         Rule("picture", r"(.*)\.rainy\.(\w+)", (r"\1.clean.\2",)),
@@ -82,6 +88,9 @@ LAYOUTS: dict[str, tuple[Rule, ...]] = {
 
 NAMES = ("auto", *LAYOUTS)
 
+_BY_NAME = ("sequences",)
+"""Layouts that are taken only when they are asked for."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -89,6 +98,13 @@ class Found:
 
     layout: str
     pairs: tuple[Pair, ...]
+
+    def described(self, folder: str) -> str:
+        """What was found in that folder, in a line."""
+        clips = sum(not pair.pictures or len(pair.rainy) > 1 for pair in self.pairs)
+        counts = ((len(self.pairs) - clips, "picture"), (clips, "clip"))
+        what = " and ".join(f"{number} {word}{'s' if number > 1 else ''}" for number, word in counts if number)
+        return f"{folder}: {what} (layout {self.layout})"
 
 
 def find_layout(root: str | Path, layout: str = "auto") -> Found:
@@ -105,7 +121,8 @@ def find_layout(root: str | Path, layout: str = "auto") -> Found:
     files = {p.relative_to(root).as_posix(): p for p in sorted(root.rglob("*")) if _is_data(p)}
     if layout == "rain1200" and files:  # asked for by name: folders of the test set have names of their own
         return Found(layout, tuple(_halves(files.items(), root)))
-    candidates = {name: _apply(name, files, root) for name in (LAYOUTS if layout == "auto" else (layout,))}
+    tried = [name for name in LAYOUTS if name not in _BY_NAME] if layout == "auto" else [layout]
+    candidates = {name: _apply(name, files, root) for name in tried}
     best = max(candidates, key=lambda name: candidates[name].count)
     match = candidates[best]
     if not match.count:
@@ -147,11 +164,15 @@ def _apply(layout: str, files: dict[str, Path], root: Path) -> _Matches:
             found.pairs += _halves(((name, files[name]) for name in matched), root)
             found.count += len(matched)
             continue
-        by_stem = {_stem(name): name for name in names}  # a JPEG may belong to a PNG
+        # a JPEG may belong to a PNG, and what is in RAIN to what is in GT
+        by_stem = {_stem(name).lower(): name for name in names} | {_stem(name): name for name in names}
         partners: dict[str, str] = {}
         alone = []
         for name, match in matched.items():
-            expected = (c if c in files else by_stem.get(_stem(c)) for c in _expanded(match, rule.clean))
+            expected = (
+                c if c in files else by_stem.get(_stem(c)) or by_stem.get(_stem(c).lower())
+                for c in _expanded(match, rule.clean)
+            )
             clean = next((c for c in expected if c and c != name), None)
             if clean is None:
                 alone.append(name)
@@ -200,7 +221,8 @@ def _as_pairs(unit: Unit, partners: dict[str, str], files: dict[str, Path]) -> l
     for folder, frames in sorted(folders.items(), key=lambda item: natural(item[0])):
         frames.sort(key=lambda item: natural(item[0]))
         rainy, clean = (tuple(files[frame[side]] for frame in frames) for side in (0, 1))
-        pairs.append(Pair(folder.rpartition("/")[2] or folder, rainy, clean, True))
+        above, _, last = folder.rpartition("/")
+        pairs.append(Pair(above or last if re.fullmatch(_DIRTY, last) else last, rainy, clean, True))
     return pairs
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
 import torch
 from torch import nn
 
-import esdnet.models
 from esdnet.errors import ModelError
 from esdnet.network import ESDNet, EsdnetConfig
 from esdnet.stream_blocks import SpikeConv
 from esdnet.streaming import StreamConfig, StreamNet
+from training.checkpoints import load_weights
 from training.packed_clips import DataError
 from training.run_config import RunConfig
 
@@ -20,7 +21,8 @@ from training.run_config import RunConfig
 def build_network(run: RunConfig, device: torch.device | str | None = None) -> StreamNet | ESDNet:
     """The network a run begins with: random, or the weights of `init`, whose shape is its own unless told otherwise."""
     torch.manual_seed(run.seed)
-    start = esdnet.models.load(run.init) if run.init else None
+    start = load_weights(run.init) if run.init else None
+    _known_fields(run)
     try:
         network: StreamNet | ESDNet
         if isinstance(start, ESDNet) and not run.shape:
@@ -38,6 +40,13 @@ def build_network(run: RunConfig, device: torch.device | str | None = None) -> S
     network = network.to(device or run.device)
     # The attention of the paper's network has 3-D convolutions, which know no such order.
     return network.to(memory_format=torch.channels_last) if isinstance(network, StreamNet) else network  # type: ignore[call-overload]
+
+
+def _known_fields(run: RunConfig) -> None:
+    config = EsdnetConfig if run.kind == "esdnet" else StreamConfig
+    known = [field.name for field in dataclasses.fields(config)]
+    if unknown := [name for name in run.shape if name not in known]:
+        raise DataError(f"network: kind {run.kind} has no {', '.join(unknown)}; it has {', '.join(known)}")
 
 
 def _tuples(fields: dict[str, Any]) -> dict[str, Any]:

@@ -33,14 +33,21 @@ class DataError(TrainingError):
 
 
 def files_in(folder: str | Path, suffixes: frozenset[str]) -> list[Path]:
-    """All files below `folder` (or the file itself) with one of `suffixes`, sorted. DataError where there is none."""
+    """All files below `folder` (or the file itself) with one of `suffixes`, sorted. DataError where there is none.
+
+    Hidden ones are none of the user's: macOS puts a `._NAME` beside every file on a foreign disk.
+    """
     root = Path(folder).expanduser()
     if not root.exists():
         raise DataError(f"{root}: no such folder of training data; correct the path in the YAML")
-    found = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.suffix.lower() in suffixes)
+    found = [root] if root.is_file() else sorted(p for p in root.rglob("*") if _is_one_of(p, suffixes))
     if not found:
         raise DataError(f"{root}: holds none of {', '.join(sorted(suffixes))}")
     return found
+
+
+def _is_one_of(path: Path, suffixes: frozenset[str]) -> bool:
+    return path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
 
 
 def pack_frame(frame: av.VideoFrame, quarters: int = 0) -> Packed:
@@ -68,12 +75,20 @@ def _packed(files: Sequence[Path], stem: str, cache: Path, max_height: int, deco
     key = hashlib.sha256(f"{what}|{max_height}|upright".encode()).hexdigest()[:16]
     target = cache / f"{stem}-{key}.npy"
     if not target.exists():
-        cache.mkdir(parents=True, exist_ok=True)
         frames = decode()
         partial = target.with_suffix(f".{os.getpid()}.part")
-        with partial.open("wb") as file:
-            np.save(file, frames)
-        os.replace(partial, target)
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                np.save(file, frames)
+            os.replace(partial, target)
+        except OSError as error:
+            if partial.is_file():
+                partial.unlink()
+            raise DataError(
+                f"{cache}: decoded clips cannot be kept there ({error.strerror or error}); free some space, or name "
+                "another folder with data.cache"
+            ) from error
     loaded: Packed = np.load(target, mmap_mode="r")
     return loaded
 
@@ -83,12 +98,16 @@ def _decode(paths: Sequence[Path], max_height: int) -> Packed:
     for path in paths:
         try:
             with av.open(str(path)) as container:
+                if not container.streams.video:
+                    raise DataError(f"{path}: has no video in it; take it out of the folder")
                 for frame in container.decode(video=0):
-                    frames.append(_packed_frame(frame, max_height))
+                    frames.append(_packed_frame(frame, max_height, path))
+                    if frames[-1].shape != frames[0].shape:
+                        raise DataError(f"{path}: changes its size on the way; cut it there into two files")
                     if len(frames) == MAX_FRAMES:
                         break
-        except (av.error.FFmpegError, IndexError) as error:
-            raise DataError(f"{path}: cannot be read as a video ({error})") from error
+        except (av.error.FFmpegError, OSError) as error:
+            raise DataError(f"{path}: cannot be read as a video ({error.strerror or error})") from error
         if len(frames) == MAX_FRAMES:
             break
     if len(frames) < 2:
@@ -96,10 +115,12 @@ def _decode(paths: Sequence[Path], max_height: int) -> Packed:
     return np.stack(frames)
 
 
-def _packed_frame(frame: av.VideoFrame, max_height: int) -> Packed:
+def _packed_frame(frame: av.VideoFrame, max_height: int, path: Path) -> Packed:
     """As a player shows it: rain is to fall down in the pictures, also in those that a telephone stores lying."""
     quarters = round(frame.rotation / 90) % 4
     scale = min(1.0, max_height / (frame.width if quarters % 2 else frame.height))
     width, height = (round(side * scale / 16) * 16 for side in (frame.width, frame.height))
+    if not width or not height:
+        raise DataError(f"{path}: is {frame.width}×{frame.height}, too small to learn from; take it out of the folder")
     small = frame.reformat(width, height, "yuv420p", dst_color_range=ColorRange.MPEG, interpolation="AREA")
     return pack_frame(small, quarters)

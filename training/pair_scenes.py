@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from training.errors import TrainingError
 from training.packed_clips import Packed, packed_clip, packed_pictures
 from training.paired_pictures import read_pair
 from training.pairs import Pair
@@ -57,10 +58,14 @@ def is_still(pair: Pair) -> bool:
 
 
 def packed_sides(pair: Pair, cache: Path, max_height: int) -> tuple[Packed, Packed]:
-    """Rainy and clean clip of a pair that moves, as memory-mapped packed arrays of one shape."""
+    """Rainy and clean clip of a pair that moves, as memory-mapped packed arrays of one shape.
+
+    TrainingError for one with more frames than the other.
+    """
     if not pair.pictures:
         rainy, clean = (packed_clip(side[0], cache, max_height) for side in (pair.rainy, pair.clean))
     else:
         rainy, clean = (packed_pictures(side, cache, max_height) for side in (pair.rainy, pair.clean))
-    count = min(len(rainy), len(clean))
-    return rainy[:count], clean[:count]
+    if len(rainy) != len(clean):  # not every file says beforehand how many frames it has
+        raise TrainingError(f"{pair.rainy[0]} has {len(rainy)} frames, but {pair.clean[0]} {len(clean)}")
+    return rainy, clean

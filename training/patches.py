@@ -38,9 +38,12 @@ class PatchBatches(Dataset[Patches]):
     def __init__(self, config: DataConfig, seed: int, *, share: int = 0, shares: int = 1) -> None:
         self._config, self._seed, self._share, self._shares = config, seed, share, shares
         self._pairs: list[tuple[Pair, int]] = []  # a picture: the pair it is of, and which of its frames
+        self.found: tuple[str, ...] = ()
         weights: list[float] = []
         for source in config.pairs:
-            found = find_layout(source.path, source.layout).pairs
+            named = find_layout(source.path, source.layout)
+            self.found += (named.described(source.path),)
+            found = named.pairs
             if not all(pair.pictures for pair in found):
                 raise DataError(
                     f"{source.path}: videos; kind esdnet trains on pictures (derain run makes them of videos)"

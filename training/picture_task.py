@@ -7,15 +7,14 @@ from collections.abc import Generator
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from esdnet.colour import rgb_to_yuv
 from esdnet.network import ESDNet
 from training.distributed import Ranks
+from training.loader import loader_of
 from training.losses import charbonnier, ssim
 from training.patches import PatchBatches, Patches
 from training.run_config import LossConfig, RunConfig
-from training.stopping import unheeding
 from training.task import Outcome
 
 _SHOWN = 4
@@ -30,6 +29,7 @@ class PictureTask:
         self.network, self._run, self._ranks = network, run, ranks
         self.module: nn.Module = network
         self._data = PatchBatches(run.data, run.seed, share=ranks.rank, shares=ranks.world)
+        self.found = self._data.found
         self.steps, self.warmup = run.optim.steps, run.optim.warmup
         if run.optim.epochs is not None:
             a_step = run.data.batch * ranks.world * run.optim.accumulate
@@ -39,11 +39,7 @@ class PictureTask:
     def batches(self, step: int) -> Generator[Patches, None, None]:
         first, last = (number * self._run.optim.accumulate for number in (step, self.steps))
         workers = self._run.data.workers
-        loader = DataLoader(
-            self._data, batch_size=None, sampler=range(first, last), num_workers=workers, prefetch_factor=4,
-            worker_init_fn=unheeding,
-        )  # fmt: skip
-        yield from loader
+        yield from loader_of(self._data, workers, sampler=range(first, last))
 
     def run(self, module: nn.Module, batch: Patches, step: int, part: int) -> Outcome:
         rainy, clean = (side.to(self._ranks.device).float() / 255 for side in batch)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, ValidationError, field_validator, model_validator
 
 from training.packed_clips import DataError
 from training.rain_settings import RAIN_KINDS, RainKind
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SourceConfig(_Section):
     """A folder of clean footage and its share of the episodes."""
 
     path: str
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(1.0, gt=0, le=1e6)
 
 
 class PairsConfig(_Section):
@@ -29,7 +31,7 @@ class PairsConfig(_Section):
 
     path: str
     layout: str = Field("auto", description="a name of training.layouts; auto tells by the names of the files")
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(1.0, gt=0, le=1e6)
 
 
 class DataConfig(_Section):
@@ -38,13 +40,17 @@ class DataConfig(_Section):
     clips: tuple[SourceConfig, ...] = ()
     stills: tuple[SourceConfig, ...] = ()
     pairs: tuple[PairsConfig, ...] = ()
-    workers: int = Field(1, ge=1, description="loader processes; raise it where much time is spent waiting for data")
+    workers: int = Field(
+        1, ge=1, le=256, description="loader processes; raise it where much time is spent waiting for data"
+    )
     cache: str = Field("cache", description="folder for decoded clips")
     max_height: int = Field(480, ge=64, description="taller clips are scaled down to this many lines")
-    crop: int = Field(96, ge=32, multiple_of=8, description="pixels of a training crop (kind esdnet: of a patch)")
+    crop: int = Field(
+        96, ge=32, le=4096, multiple_of=8, description="pixels of a training crop (kind esdnet: of a patch)"
+    )
     window: int = Field(6, ge=1, description="frames that back-propagation through time spans")
     windows: int = Field(3, ge=1, description="windows in an episode; membranes are carried between them")
-    batch: int = Field(4, ge=1, description="streams (kind esdnet: patches) side by side, in each process")
+    batch: int = Field(4, ge=1, le=4096, description="streams (kind esdnet: patches) side by side, in each process")
     rain: dict[RainKind, NonNegativeFloat] = Field(
         default_factory=dict,
         description="weight of each kind of rain named here; those left out have theirs of training.rain_settings",
@@ -128,8 +134,10 @@ class RunConfig(_Section):
     )
     init: str | None = Field(None, description="weights to begin from: a shipped name or a safetensors file")
     teacher: TeacherConfig | None = Field(None, description="larger weights to learn from, beside the clean frames")
-    seed: int = 0
-    threads: int = Field(1, ge=1, description="CPU threads of the network; the loader has a process of its own")
+    seed: int = Field(0, ge=0, lt=2**32)
+    threads: int = Field(
+        1, ge=1, le=1024, description="CPU threads of the network; the loader has a process of its own"
+    )
     device: str = Field("cpu", description="cpu or cuda; torchrun gives each process a card of its own")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="of the convolutions; everything else, membranes above all, stays float32"
@@ -155,6 +163,13 @@ class RunConfig(_Section):
         """The fields of the network's config."""
         return {key: value for key, value in self.network.items() if key != "kind"}
 
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if not name.strip() or name in (".", "..") or set(name) & {"/", "\\", "\0"}:
+            raise ValueError(f"{name!r} names no folder; a run's name is a word, and folder says where runs go")
+        return name
+
     @model_validator(mode="after")
     def _fits_together(self) -> RunConfig:
         if self.kind not in ("stream", "esdnet"):
@@ -171,9 +186,14 @@ class RunConfig(_Section):
 def read_run(path: str | Path) -> RunConfig:
     """The run of a YAML file. DataError (one line) where it is missing, no YAML or has an unknown or wrong key."""
     try:
-        content = yaml.safe_load(Path(path).read_text())
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
+    except yaml.MarkedYAMLError as error:
+        where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise DataError(f"{path}: {where}not YAML ({error.problem or error.context})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not YAML (no UTF-8 text)") from error
     except yaml.YAMLError as error:
         raise DataError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
     try:
@@ -181,4 +201,23 @@ def read_run(path: str | Path) -> RunConfig:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path}: {where or 'file'}: {first['msg'].removeprefix('Value error, ')}") from error
+        said = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            said = f"no such key{_alike(str(first['loc'][-1]))}; training/run_config.py has them all"
+        raise DataError(f"{path}: {where or 'file'}: {said}") from error
+
+
+def _alike(name: str) -> str:
+    """What may have been meant by a key that is none."""
+    known = {key.rpartition(".")[2]: key for key in reversed(list(_keys(RunConfig)))}
+    near = difflib.get_close_matches(name, known, 1)
+    return f" (is {known[near[0]]} meant?)" if near else ""
+
+
+def _keys(section: type[BaseModel], above: str = "") -> Iterator[str]:
+    """All keys, with those of the sections that they are in before them: data.crop."""
+    for name, field in section.model_fields.items():
+        yield above + name
+        kinds = [field.annotation, *get_args(field.annotation)]
+        for inner in (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)):
+            yield from _keys(inner, f"{above}{name}.")

@@ -10,15 +10,15 @@ from collections.abc import Generator
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from esdnet.colour import packed_to_rgb
 from esdnet.state import MembraneState
 from esdnet.streaming import StreamNet
 from training.distributed import Ranks
+from training.loader import loader_of
 from training.losses import deraining_loss
+from training.packed_clips import DataError
 from training.run_config import RunConfig
-from training.stopping import unheeding
 from training.task import Outcome
 from training.teacher import Teacher, without
 from training.unrolled import Unrolled
@@ -31,6 +31,7 @@ class StreamTask:
     """A `training.task.Task` over episodes of video."""
 
     network: StreamNet
+    found: tuple[str, ...] = ()
 
     def __init__(self, run: RunConfig, network: StreamNet, ranks: Ranks) -> None:
         self.network, self._run, self._ranks = network, run, ranks
@@ -47,8 +48,8 @@ class StreamTask:
         total = batch * accumulate * self._ranks.world
         stream = WindowStream(self._run.data, self._run.seed, step, blocks, total)
         workers = self._run.data.workers
-        loader = DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=4, worker_init_fn=unheeding)
-        return whole_windows(iter(loader), workers)
+        self.found = stream.found
+        return whole_windows(iter(loader_of(stream, workers)), workers)
 
     def run(self, module: nn.Module, batch: Window, step: int, part: int) -> Outcome:
         forget = self._forget(step, part, batch)
@@ -75,7 +76,12 @@ class StreamTask:
         return [a | b for a, b in zip(mine, self._teacher.carried(), strict=True)] if self._teacher else mine
 
     def carry_on(self, carried: list[dict[str, Tensor]]) -> None:
-        device = self._ranks.device
+        device, mine = self._ranks.device, self._states[0]
+        if any(without(carried[0])[name].shape != mine[name].shape for name in mine):
+            raise DataError(
+                f"data.crop: the checkpoint is of a run with other crops than {self._run.data.crop}; give the run "
+                "another name, with init: that run's folder, or the same crop"
+            )
         self._states = [MembraneState({name: t.to(device) for name, t in without(one).items()}) for one in carried]
         if self._teacher:
             self._teacher.carry_on(carried)

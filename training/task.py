@@ -27,6 +27,8 @@ class Task(Protocol):
     """What is called and whose gradients are exchanged between processes; holds `network`."""
     steps: int
     warmup: int
+    found: tuple[str, ...]
+    """What pairs were found where, a line each, once `batches` has been called."""
 
     @property
     def network(self) -> nn.Module: ...

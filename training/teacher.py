@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-import esdnet.models
 from esdnet.state import MembraneState
 from esdnet.streaming import StreamNet
+from training.checkpoints import load_weights
 from training.distributed import Ranks
 from training.packed_clips import DataError
 from training.precision import lower_convolutions
@@ -31,7 +31,7 @@ class Teacher:
     """
 
     def __init__(self, config: TeacherConfig, run: RunConfig, ranks: Ranks) -> None:
-        network = esdnet.models.load(config.model)
+        network = load_weights(config.model)
         if not isinstance(network, StreamNet):
             raise DataError(f"teacher.model: {config.model} is a network for single pictures; take one for video")
         network = network.requires_grad_(False).to(ranks.device)

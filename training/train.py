@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -23,9 +23,10 @@ from esdnet.firing import FiringRate, firing_rates
 from esdnet.integer_weights import round_weights
 from esdnet.network import ESDNet
 from esdnet.streaming import StreamNet
-from training.checkpoints import WeightAverage, load_checkpoint, save_checkpoint
+from training.checkpoints import WEIGHTS, WeightAverage, load_checkpoint, save_checkpoint
 from training.distributed import Ranks, averaged_only, join
 from training.errors import TrainingError
+from training.loader import next_batch
 from training.networks import build_network
 from training.optimizer import build_optimizer
 from training.packed_clips import DataError
@@ -38,7 +39,6 @@ from training.task import Task
 from training.teacher import without
 from training.training_log import TrainingLog
 
-WEIGHTS = "average.safetensors"
 _LOOK_EVERY = 25  # pictures and histograms are written every so many log lines
 
 
@@ -68,8 +68,24 @@ def train(run: RunConfig, *, report: Callable[[str], None] = print, stop_after: 
     Under `torchrun` every process calls it; the first one reports and writes.
     """
     torch.set_num_threads(run.threads)
-    with join(run.device) as ranks:
+    with join(run.device) as ranks, _told_in_a_line(run):
         return _train(run, ranks, report if ranks.first else lambda _line: None, stop_after)
+
+
+@contextmanager
+def _told_in_a_line(run: RunConfig) -> Iterator[None]:
+    """TrainingError for what the machine has too little of, or will not let be written."""
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"{error.filename or run.path}: {error.strerror or error}; is there space, and may it be written? "
+            "folder names where runs go"
+        ) from error
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        raise TrainingError(f"{run.name}: out of memory; lower data.batch, data.crop or data.window") from error
 
 
 def _train(run: RunConfig, ranks: Ranks, report: Callable[[str], None], stop_after: float | None) -> float:
@@ -80,16 +96,16 @@ def _train(run: RunConfig, ranks: Ranks, report: Callable[[str], None], stop_aft
     module = ranks.wrap(task.module)
     average = WeightAverage(network, run.optim.ema)
     optimizer = build_optimizer(run.optim, network)
-    step = 0
+    step, smooth = 0, dict[str, float]()
     if (saved := load_checkpoint(run.path)) is not None:
-        step = _resume(run, ranks, saved, task, average, optimizer, scaler)
+        step, smooth = _resume(run, ranks, saved, task, average, optimizer, scaler), saved.get("smooth", {})
         report(f"{run.name}: goes on at step {step} of {task.steps}")
 
-    log = TrainingLog(run.path / "tensorboard", step) if ranks.first else None
     batches = task.batches(step)
+    for line in task.found:
+        report(line)
     began, waited, loss_value = time.monotonic(), 0.0, float("nan")
-    smooth: dict[str, float] = {}
-    with heeding() as asked, closing(batches), closing(log) if log else nullcontext():
+    with heeding() as asked, closing(batches), _logging(run, ranks, step) as log:
         while step < task.steps:
             rate = learning_rate(step, run, task.steps, task.warmup)
             for group in optimizer.param_groups:
@@ -103,16 +119,16 @@ def _train(run: RunConfig, ranks: Ranks, report: Callable[[str], None], stop_aft
             with counting as rates:
                 for part in range(run.optim.accumulate):
                     before = time.monotonic()
-                    batch = _next(batches)
+                    batch = next_batch(batches)
                     waited += time.monotonic() - before
                     with averaged_only(module, last=part == run.optim.accumulate - 1):
                         outcome = task.run(module, batch, step, part)
+                        if not math.isfinite(loss := float(outcome.loss.detach())):  # its gradient may end in a crash
+                            raise DataError(f"{run.name}: the loss is {loss} at step {step}; lower optim.lr")
                         scaler.scale(outcome.loss / run.optim.accumulate).backward()
-                    found = outcome.parts | {"loss": float(outcome.loss.detach()), "psnr_y": outcome.psnr_y}
+                    found = outcome.parts | {"loss": loss, "psnr_y": outcome.psnr_y}
                     parts = {k: parts.get(k, 0.0) + value / run.optim.accumulate for k, value in found.items()}
             loss_value = parts["loss"]
-            if not math.isfinite(loss_value):
-                raise DataError(f"{run.name}: the loss is {loss_value} at step {step}; lower optim.lr")
             scaler.unscale_(optimizer)
             limit = run.optim.clip_norm or math.inf
             parts["gradient"] = float(nn.utils.clip_grad_norm_(network.parameters(), limit))
@@ -136,28 +152,22 @@ def _train(run: RunConfig, ranks: Ranks, report: Callable[[str], None], stop_aft
                 log.membranes(step, without(task.carried()[0]))
                 log.neurons(step, network)
             if step % run.checkpoint_every == 0:
-                _save(run, ranks, task, average, optimizer, scaler, step)
+                _save(run, ranks, task, average, optimizer, scaler, step, smooth)
             if ranks.agree(asked() or (stop_after is not None and elapsed > stop_after)):
                 break
-        _save(run, ranks, task, average, optimizer, scaler, step)
+        _save(run, ranks, task, average, optimizer, scaler, step, smooth)
     if asked() and step < task.steps:
         raise KeyboardInterrupt(f"{run.name} is at step {step} of {task.steps}; the same command goes on from there")
     return loss_value
 
 
-def _next(batches: Iterator[Any]) -> Any:
-    """The next batch; what a loader process died of comes as its own one line, not as that process's traceback."""
-    try:
-        return next(batches)
-    except TrainingError as error:
-        lines = str(error).strip().splitlines()
-        said = lines[-1].partition(": ")[2] if lines[0].startswith("Caught ") else str(error)
-        # its traceback would keep the loader, whose processes end with it
-        raise DataError(said) from error.with_traceback(None)
+def _logging(run: RunConfig, ranks: Ranks, step: int) -> AbstractContextManager[TrainingLog | None]:
+    """The first process's log. Opened once the data are there: a run that cannot begin leaves nothing behind."""
+    return closing(TrainingLog(run.path / "tensorboard", step)) if ranks.first else nullcontext()
 
 
 def _save(run: RunConfig, ranks: Ranks, task: Task, average: WeightAverage, optimizer: torch.optim.Optimizer,
-          scaler: Any, step: int) -> None:  # fmt: skip
+          scaler: Any, step: int, smooth: dict[str, float]) -> None:  # fmt: skip
     """Checkpoint and averaged weights, by the first process; what each of them carries, one after the other.
 
     Those that are kept for use have spiking convolutions of integers (`esdnet/integer_weights.py`); the checkpoint's
@@ -176,6 +186,7 @@ def _save(run: RunConfig, ranks: Ranks, task: Task, average: WeightAverage, opti
             "state": {name: torch.cat([one[name] for one in carried]) for name in names},
             "batch": _whole_batch(run, ranks),
             "step": step,
+            "smooth": smooth,
         }
         save_checkpoint(run.path, content)
         averaged: nn.Module = type(task.network)(config)

@@ -19,9 +19,9 @@ def train(
     The run's folder gets last.pt (to go on from), average.safetensors (the averaged weights: give its path as --model)
     and TensorBoard logs. On several GPUs: torchrun --nproc-per-node 4 -m pipeline train RUN.yaml
     """
+    from training.checkpoints import WEIGHTS
     from training.distributed import speaks_for_all
     from training.run_config import read_run
-    from training.train import WEIGHTS
     from training.train import train as train_run
 
     run = read_run(config)

@@ -14,15 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-import esdnet.checkpoint
-import esdnet.models
 from esdnet.errors import ModelError
 from esdnet.integer_weights import round_weights
 from esdnet.network import ESDNet
 from esdnet.streaming import StreamNet
-from training.checkpoints import LAST, load_checkpoint
+from training.checkpoints import LAST, load_weights
 from training.errors import TrainingError
 
 Share = tuple[float, str]
@@ -65,19 +63,9 @@ def mean_of_weights(shares: Sequence[Share]) -> StreamNet | ESDNet:
 
 
 def _network(name: str) -> StreamNet | ESDNet:
-    folder = Path(name)
-    network: nn.Module
-    if not (folder / LAST).is_file():
-        if folder.is_dir():
-            raise TrainingError(f"{name}: holds no run ({LAST})")
-        network = esdnet.models.load(name)
-    else:
-        from training.train import WEIGHTS
-
-        content = load_checkpoint(folder)
-        network = esdnet.checkpoint.load(folder / WEIGHTS)  # its shape
-        assert content is not None
-        network.load_state_dict(content["average"]["shadow"])
+    if Path(name).is_dir() and not (Path(name) / LAST).is_file():
+        raise TrainingError(f"{name}: holds no run ({LAST})")
+    network = load_weights(name)
     if not isinstance(network, StreamNet | ESDNet):
         raise ModelError(f"{name}: no network that is trained here")
     return network

@@ -49,6 +49,7 @@ class Library:
         self._clips: list[Packed] = []
         self._stills: list[NDArray[np.uint8]] = []
         self._pairs: list[Pair | tuple[Packed, Packed]] = []
+        self.found: tuple[str, ...] = ()
         weights: list[float] = []
         for source in config.clips:
             for path in (paths := files_in(source.path, CLIP_SUFFIXES)):
@@ -59,7 +60,9 @@ class Library:
                 self._stills.append(_read_still(path, config.crop))
                 weights.append(source.weight / len(paths))
         for pairs in config.pairs:
-            found = find_layout(pairs.path, pairs.layout).pairs
+            named = find_layout(pairs.path, pairs.layout)
+            self.found += (named.described(pairs.path),)
+            found = named.pairs
             check_pairs(found, config.crop)
             for pair in found:
                 self._pairs.append(pair if is_still(pair) else self._open_pair(pair, config))
@@ -194,6 +197,11 @@ class WindowStream(IterableDataset[Window]):
         self._config, self._seed, self._start = config, seed, start
         self._blocks, self._total = blocks or (range(config.batch),), total or config.batch
         self._library = Library(config)
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """What pairs were found where, a line each."""
+        return self._library.found
 
     def __iter__(self) -> Iterator[Window]:
         cv2.setNumThreads(1)

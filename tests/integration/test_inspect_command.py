@@ -45,6 +45,7 @@ def test_a_clip_becomes_a_page_of_maps_membranes_and_rates(tmp_path: Path, strea
     assert all(len(layer["rates"]) == 4 and 0 <= layer["rate"] <= 1 for layer in result["layers"])
     assert all(layer["rain_over_dry"] is None for layer in result["layers"])  # it never rains on its own truth
     page = tmp_path / "page.html"
+    assert ">nan<" not in page.read_text(encoding="utf-8")  # a dash stands where there is nothing to measure
     drawn = pictures(page)
     assert len(drawn) == 4  # pictures, maps, membranes, rates
     assert all(picture is not None and picture.std() > 5 for picture in drawn)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -20,8 +21,10 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import esdnet
+from esdnet.errors import ModelError
 from esdnet.network import ESDNet
 from esdnet.streaming import StreamNet
+from tests.clips import make_clip
 from tests.front_door import derain
 from training.clip_writer import ClipWriter
 from training.clips import ClipInfo
@@ -125,15 +128,20 @@ def test_a_killed_run_goes_on_from_its_checkpoint_to_the_same_losses(pairs: Path
     (tmp_path / "whole").mkdir()
     (tmp_path / "killed").mkdir()
     whole, killed = (run_file(tmp_path / name, **recipe) for name in ("whole", "killed"))
-    train_here(whole)
+    told = train_here(whole)
+    assert told[0] == f"{pairs}: 6 pictures (layout rain200)"
 
     def die(line: str) -> None:
-        raise SystemExit(line)  # after step 5, between two checkpoints: nothing more is written
+        if "step 5" in line:
+            raise SystemExit(line)  # between two checkpoints: nothing more is written
 
     with pytest.raises(SystemExit, match="step 5"):
         train(read_run(killed), report=die)
     assert checkpoint(killed)["step"] == 4
-    assert "tiny: goes on at step 4 of 7" in train_here(killed)
+    told_again = train_here(killed)
+    assert "tiny: goes on at step 4 of 7" in told_again
+    shown = [re.search(r"step 5 loss [\d.]+ PSNR-Y [\d.]+", " ".join(lines)) for lines in (told, told_again)]
+    assert shown[0] and shown[1] and shown[0][0] == shown[1][0]  # its averages, too, go on
     logs = [EventAccumulator(str(run.parent / "runs/tiny/tensorboard")).Reload() for run in (whole, killed)]
     one, other = ({event.step: event.value for event in log.Scalars("loss")} for log in logs)
     assert list(one) == [1, 2, 3, 4, 5, 6, 7]
@@ -197,6 +205,101 @@ def test_five_lines_and_one_command_train_on_ones_own_clips(tmp_path: Path, monk
     assert trained.config == esdnet.load("stream-nano").config
 
 
+def test_pairs_of_videos_are_trained_on(tmp_path: Path) -> None:
+    """Looking at a pair of videos left a decoder that was freed in the loader's process, where it waited for threads
+    that are not there: the run stood still before its first step."""
+    (tmp_path / "pairs").mkdir()
+    for side, crf in (("rainy", "40"), ("clean", "10")):
+        make_clip(tmp_path / "pairs" / f"a.{side}.mp4", frames=6, options={"crf": crf})
+    data = {"pairs": [{"path": str(tmp_path / "pairs")}], "crop": 32, "batch": 2, "window": 2, "windows": 2,
+            "cache": str(tmp_path / "cache")}  # fmt: skip
+    run = run_file(tmp_path, network=TINY_STREAM, data=data, optim={"steps": 2})
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "train", str(run)],
+        capture_output=True, text=True, timeout=100, env=ENVIRONMENT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "pairs: 1 clip (layout named)" in done.stderr
+    assert checkpoint(run)["step"] == 2
+
+
+def test_a_loss_that_is_none_is_said(pairs: Path, tmp_path: Path) -> None:
+    """PyTorch crashed in the gradient of it, without a word."""
+    data = {"pairs": [{"path": str(pairs)}], "crop": 32, "batch": 2, "window": 1, "windows": 2}
+    run = run_file(tmp_path, init="stream-nano", data=data, optim={"steps": 3, "lr": 1.0e30, "warmup": 0})
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "train", str(run)],
+        capture_output=True, text=True, timeout=100, env=ENVIRONMENT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.returncode
+    assert re.search(r"^derain: tiny: the loss is (nan|inf) at step \d; lower optim\.lr$", done.stderr, re.MULTILINE)
+
+
+def test_a_run_goes_on_with_the_crops_it_had(pairs: Path, tmp_path: Path) -> None:
+    """What it carries has their size; it ended in an internal error."""
+    data = {"pairs": [{"path": str(pairs)}], "crop": 32, "batch": 2, "window": 1, "windows": 2}
+    train_here(run_file(tmp_path, network=TINY_STREAM, data=data, optim={"steps": 2}), stop_after=0)
+    run = run_file(tmp_path, network=TINY_STREAM, data={**data, "crop": 40}, optim={"steps": 2})
+    with pytest.raises(TrainingError, match=r"data\.crop: the checkpoint is of a run with other crops than 40"):
+        train_here(run)
+
+
+def test_another_run_may_begin_from_a_runs_folder(pairs: Path, tmp_path: Path) -> None:
+    """As `derain mean` may; what else is in one is told apart."""
+    data = {"pairs": [{"path": str(pairs)}], "crop": 32, "batch": 2, "window": 1, "windows": 2}
+    train_here(run_file(tmp_path, network=TINY_STREAM, data=data, optim={"steps": 1}))
+    first = tmp_path / "runs/tiny"
+    train_here(run_file(tmp_path, name="next", init=str(first), data=data, optim={"steps": 1}))
+    assert (tmp_path / "runs/next/average.safetensors").exists()
+    for name, says in ((first / "last.pt", "give the average.safetensors beside it"), (tmp_path, "is a folder")):
+        run = run_file(tmp_path, name="third", init=str(name), data=data)
+        with pytest.raises(ModelError, match=says):
+            train_here(run)
+    (first / "last.pt").write_text("a letter")
+    with pytest.raises(TrainingError, match=r"last\.pt: damaged checkpoint"):
+        train_here(run_file(tmp_path, network=TINY_STREAM, data=data))
+    torch.save({"step": 1}, first / "last.pt")
+    with pytest.raises(TrainingError, match=r"last\.pt: is no checkpoint of `derain train`"):
+        train_here(run_file(tmp_path, network=TINY_STREAM, data=data))
+
+
+def test_a_folder_that_runs_cannot_go_to_is_said(pairs: Path, tmp_path: Path) -> None:
+    data = {"pairs": [{"path": str(pairs)}], "crop": 32, "batch": 2, "window": 1, "windows": 2}
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(TrainingError, match=r"runs/tiny.*: Not a directory; .* folder names where runs go"):
+        train_here(run_file(tmp_path, network=TINY_STREAM, data=data))
+
+
+def test_a_full_disk_is_said_and_leaves_the_checkpoint_before(pairs: Path, tmp_path: Path) -> None:
+    """It ended in an internal error and left half a checkpoint beside."""
+    data = {"pairs": [{"path": str(pairs)}], "crop": 32, "batch": 2, "window": 1, "windows": 2}
+    recipe = {"network": TINY_STREAM, "data": data, "optim": {"steps": 2}}
+    train_here(run_file(tmp_path, **recipe), stop_after=0)
+    folder, before = tmp_path / "runs/tiny", (tmp_path / "runs/tiny/last.pt").read_bytes()
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, allowed[1]))
+    try:
+        with pytest.raises(TrainingError, match=r"last\.pt: cannot be written \(.*\); free some space"):
+            train_here(run_file(tmp_path, **recipe))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+    assert (folder / "last.pt").read_bytes() == before
+    assert not list(folder.glob("*.part"))
+
+
+def test_a_loader_process_that_is_killed_is_said(pairs: Path, tmp_path: Path) -> None:
+    """As the kernel kills one where memory runs out."""
+    data = {"pairs": [{"path": str(pairs)}], "crop": 32, "batch": 2, "window": 1, "windows": 2}
+    run = run_file(tmp_path, network=TINY_STREAM, data=data, optim={"steps": 100_000})
+
+    def kill(line: str) -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    with pytest.raises(TrainingError, match=r"a loader process was killed; where memory ran out"):
+        train(read_run(run), report=kill)
+
+
 def test_a_picture_that_is_damaged_inside_is_named_in_one_line(pairs: Path, tmp_path: Path) -> None:
     """Its header is whole, so the loader's process meets it in the middle of the run. That process ends with the run:
     the error kept it, and since it does not heed SIGTERM at once the command ended half a minute later."""
@@ -220,6 +323,13 @@ def test_a_picture_that_is_damaged_inside_is_named_in_one_line(pairs: Path, tmp_
         ({"device": "abacus"}, "device: 'abacus' is none"),
         ({"network": {"kind": "esdnet", "dim": -1}}, "network: dim of an ESDNet must be"),
         ({"network": {"kind": "unet"}}, "network.kind is 'unet'"),
+        ({"network": {"kind": "esdnet", "foo": 1}}, "network: kind esdnet has no foo; it has dim, "),
+        ({"network": {**TINY_STREAM, "blocks": 1}}, "network: kind stream has no blocks; it has dims, "),
+        ({"network": {**TINY_STREAM}, "data": {"clips": [{"path": "/nowhere"}]}}, "/nowhere: no such folder"),
+        (
+            {"network": {**TINY_STREAM}, "data": {"batch": 4096, "crop": 4096, "stills": [{"path": "/tmp"}]}},
+            "out of memory; lower data.batch",
+        ),
         ({"network": {**TINY_STREAM}, "optim": {"epochs": 2}}, "optim.epochs counts passes over pictures"),
         ({"network": TINY_ESDNET, "data": {"stills": [{"path": "/tmp"}]}}, "kind esdnet trains on pairs"),
     ],

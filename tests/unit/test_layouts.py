@@ -27,6 +27,8 @@ SHIPPED = {
     "spa": {"rain/000.png": "gt/000gt.png", "rain/001.png": "gt/001gt.png"},
     "folders": {"train/input/7.png": "train/target/7.png"},
     "folders of ours": {"rainy/001.png": "clean/001.png"},
+    "folders in large letters": {"LQ/001.png": "GT/001.png"},
+    "rain1400": {"rainy_image/901_1.jpg": "ground_truth/901.jpg", "rainy_image/901_14.jpg": "ground_truth/901.jpg"},
     "named": {"a.rainy.png": "a.clean.png"},
 }
 
@@ -69,6 +71,30 @@ def test_folders_of_frames_are_clips(tmp_path: Path, layout: str) -> None:
     for pair in found.pairs:
         assert [p.stem for p in pair.rainy] == [p.stem for p in pair.clean] == ["9", "10", "11"]
     check_pairs(found.pairs)
+
+
+def test_clips_with_their_sides_inside_are_asked_for_by_name(tmp_path: Path) -> None:
+    """Sets of pictures lie in folders likewise, so as they are these are pictures, and what was taken for what is
+    said."""
+    for clip in ("001", "002"):
+        for side in ("rain", "gt"):
+            for number in range(3):
+                picture(tmp_path / f"train/{clip}/{side}/{number:05}.png")
+    assert find_layout(tmp_path).described("vrds") == "vrds: 6 pictures (layout folders)"
+    found = find_layout(tmp_path, "sequences")
+    assert found.described("vrds") == "vrds: 2 clips (layout sequences)"
+    assert [len(pair.rainy) for pair in found.pairs] == [3, 3]
+    assert found.pairs[0].clean[0] == tmp_path / "train/001/gt/00000.png"
+    assert {pair.name for pair in found.pairs} == {"train/001", "train/002"}
+    assert find_layout(tmp_path / "train/001", "sequences").described("one") == "one: 1 clip (layout sequences)"
+
+
+def test_what_nturain_filmed_has_no_other_side(tmp_path: Path) -> None:
+    """Its whole folder was refused for clips whose clean side nobody has."""
+    for folder in ("Dataset_Testing_Synthetic/a1_Rain", "Dataset_Testing_Synthetic/a1_GT"):
+        picture(tmp_path / folder / "1.jpg")
+    picture(tmp_path / "Dataset_Testing_RealRain/ra1_Rain/1.jpg")
+    assert [pair.name for pair in find_layout(tmp_path).pairs] == ["a1_Rain"]
 
 
 def test_frames_of_rainsyn_lie_beside_each_other(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from esdnet.firing import FiringRate, troubled
 from esdnet.streaming import StreamConfig, StreamNet
+from tests.clips import make_clip
 from training import precision
 from training.errors import TrainingError
 from training.packed_clips import DataError
@@ -76,6 +77,14 @@ def test_both_sides_of_a_clip_take_the_same_course(frames: Path) -> None:
 
 def equal(one: Window, other: Window) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_a_clip_with_more_frames_than_its_other_side_is_refused(tmp_path: Path) -> None:
+    """Matroska does not say how many frames it has, so the longer side was cut without a word."""
+    for side, count in (("rainy", 5), ("clean", 4)):
+        make_clip(tmp_path / f"a.{side}.mkv", frames=count)
+    with pytest.raises(TrainingError, match=r"a\.rainy\.mkv has 5 frames, but .*a\.clean\.mkv 4"):
+        WindowStream(data(tmp_path), seed=1)
 
 
 def test_loader_processes_and_ranks_share_the_same_windows(pictures: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.clips import make_clip
 from training.packed_clips import DataError
 from training.rain_settings import RAIN_KINDS
 from training.run_config import DataConfig, read_run
@@ -93,8 +94,19 @@ def test_an_episode_of_one_frame_needs_no_cut(stills: Path) -> None:
         ("name: a\ndata: {batch: 2, singles: 3}", "singles: 3 of a batch of 2"),
         ("name: a\ndata: {rain: {drizzle: 1}}", "data.rain.drizzle.*'dry', 'real'"),
         ("name: a\ndata: {rain: {bold: -1}}", "data.rain.bold"),
-        ("name: a\ndata: {rain: {bold: .inf}}", "a finite one"),
-        ("name: [", "not YAML"),
+        ("name: a\ndata: {rain: {bold: .inf}}", "data.rain.bold: .*finite"),
+        ("name: a\ndata: {rain: {dry: 0, real: 0, rendered: 0, effect: 0, bold: 0, heavy: 0, storm: 0}}", "above 0"),
+        ("name: a\ndata: {clips: [{path: c, weight: .inf}]}", "weight: .*finite"),
+        ("name: a\ndata: {clips: [{path: c, weight: 1.0e308}]}", "weight: .*1000000"),
+        ("name: a\nseed: -1\ndata: {}", "seed"),
+        ("name: a\nseed: 4294967296\ndata: {}", "seed"),
+        ("name: a\nthreads: 100000\ndata: {}", "threads"),
+        ("name: a\ndata: {}\noptim: {min_lr: .inf}", "optim.min_lr: .*finite"),
+        ("name: a\ndata: {krop: 64}", r"data\.krop: no such key \(is data\.crop meant\?\)"),
+        ("name: a\ndata: {}\nsteps: 5", r"steps: no such key \(is optim\.steps meant\?\)"),
+        ("name: ''\ndata: {}", "names no folder"),
+        ("name: ../out\ndata: {}", "names no folder"),
+        ("name: a\ndata: [", "line 2: not YAML"),
         ("data: {}", "name"),
     ],
 )
@@ -121,6 +133,48 @@ def test_missing_small_and_broken_data_are_named(stills: Path, tmp_path: Path) -
         WindowStream(clips, 0)
     with pytest.raises(DataError, match="no data"):
         WindowStream(DataConfig(), 0)
+
+
+def clips_of(folder: Path) -> DataConfig:
+    return DataConfig.model_validate({"clips": [{"path": str(folder)}], "crop": 32, "cache": str(folder / "cache")})
+
+
+def test_what_a_mac_leaves_beside_a_clip_is_no_clip(tmp_path: Path) -> None:
+    """A folder copied by a Mac has a hidden file beside each clip, which stopped a run as a broken video; so did a
+    folder that was named like one."""
+    make_clip(tmp_path / "street.mp4", frames=4)
+    (tmp_path / "._street.mp4").write_bytes(b"finder")
+    (tmp_path / "old.mp4").mkdir()
+    WindowStream(clips_of(tmp_path), 0)
+
+
+@pytest.mark.parametrize("says", ["changes its size on the way", "too small to learn from", "has no video in it"])
+def test_clips_that_are_of_no_use_are_named(tmp_path: Path, says: str) -> None:
+    """They ended in an internal error that did not say which file it was."""
+    if "size" in says:
+        for name, width in (("a", 64), ("b", 96)):
+            make_clip(tmp_path / f"{name}.mpg", frames=4, width=width, codec="mpeg2video", options={})
+        both = b"".join((tmp_path / f"{name}.mpg").read_bytes() for name in "ab")
+        (tmp_path / "a.mpg").unlink()
+        (tmp_path / "b.mpg").write_bytes(both)
+    elif "small" in says:
+        make_clip(tmp_path / "b.mkv", frames=3, width=6, height=6)
+    else:
+        with av.open(str(tmp_path / "b.mp4"), "w") as container:
+            sound = container.add_stream("aac", rate=48000, layout="mono")
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.rate = 48000
+            container.mux(sound.encode(frame) + sound.encode(None))
+    with pytest.raises(DataError, match=rf"b\.(mpg|mkv|mp4): .*{says}") as caught:
+        WindowStream(clips_of(tmp_path), 0)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    make_clip(tmp_path / "street.mp4", frames=4)
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(DataError, match=r"cache: decoded clips cannot be kept there .*data\.cache"):
+        WindowStream(clips_of(tmp_path), 0)
 
 
 def test_the_shipped_recipes_are_valid() -> None:
