@@ -9,7 +9,7 @@ from glob import glob, has_magic
 import msgspec
 
 from pipeline.errors import DerainError, UsageError
-from pipeline.sinks.containers import FORMATS
+from pipeline.sinks.containers import FORMATS, can_hold
 
 VIDEOS = {
     *FORMATS,
@@ -27,7 +27,9 @@ class BatchFile(msgspec.Struct, frozen=True, kw_only=True):
     size: int  # bytes of the source
 
 
-def gather(sources: Iterable[str], folder: str, container: str | None = None) -> list[BatchFile]:
+def gather(
+    sources: Iterable[str], folder: str, container: str | None = None, encoder: str | None = None
+) -> list[BatchFile]:
     """The files of a batch, sorted by source.
 
     Args:
@@ -35,9 +37,10 @@ def gather(sources: Iterable[str], folder: str, container: str | None = None) ->
             ``@list.txt``: such a file with one of these a line, relative to the list; ``#`` begins a comment.
         folder: Where results go. What comes from a folder keeps its path below that folder.
         container: Ending of the results, without the dot; None keeps the source's where it can be written, else mkv.
+        encoder: FFmpeg's name of the one that writes them; None where any container will do.
 
     Raises:
-        UsageError: Two sources would have the same result.
+        UsageError: Two sources would have the same result, or results would lie among the sources of their folder.
         DerainError: A source is not there.
     """
     found: dict[str, BatchFile] = {}
@@ -45,14 +48,16 @@ def gather(sources: Iterable[str], folder: str, container: str | None = None) ->
     inside = os.path.realpath(folder)
     for base, path in _expanded(sources, os.curdir):
         real = os.path.realpath(path)
+        if base and _is_below(os.path.realpath(base), inside):  # each of its files would count as a result
+            raise UsageError(f"{folder}: is where the sources are; choose another folder for the results")
         if real in found or (base and _is_below(real, inside)):
             continue
         below = os.path.relpath(path, base) if base else os.path.basename(path)
-        destination = os.path.join(folder, _with_ending(below, container))
+        destination = os.path.join(folder, _with_ending(below, container, encoder))
         if other := taken.get(destination):
             raise UsageError(f"{other} and {path} would both become {destination}; put them into different folders")
         taken[destination] = path
-        found[real] = BatchFile(source=path, destination=destination, size=os.path.getsize(path))
+        found[real] = BatchFile(source=path, destination=destination, size=_size(path))
     return sorted(found.values(), key=lambda file: file.source)
 
 
@@ -113,7 +118,15 @@ def _is_below(path: str, folder: str) -> bool:
     return os.path.commonpath([path, folder]) == folder
 
 
-def _with_ending(path: str, container: str | None) -> str:
+def _size(path: str) -> int:
+    """0 for what is not there any more, and for a link to nothing: that file fails when it is its turn."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
+
+
+def _with_ending(path: str, container: str | None, encoder: str | None) -> str:
     from pipeline.picture_names import is_picture
 
     stem, ending = os.path.splitext(path)
@@ -121,4 +134,5 @@ def _with_ending(path: str, container: str | None) -> str:
         return path
     if container:
         return f"{stem}.{container.lstrip('.')}"
-    return path if ending.lower() in FORMATS else f"{stem}.mkv"
+    kept = ending.lower() in FORMATS and (encoder is None or can_hold(ending.lower(), encoder))
+    return path if kept else f"{stem}.mkv"

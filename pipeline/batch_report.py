@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 
 import msgspec
@@ -34,6 +35,16 @@ def report_of(results: list[JobResult], seconds: float) -> BatchReport:
     )
 
 
+def check_report(path: str) -> None:
+    """DerainError where `write_report` could not write: said before a night's work and not after it."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise DerainError(f"--report {path}: there is no folder {folder}; make it first")
+    if os.path.isdir(path) or not os.access(folder, os.W_OK | os.X_OK):
+        why = "is a folder" if os.path.isdir(path) else f"no right to write into {folder}"
+        raise DerainError(f"--report {path}: {why}; choose another place")
+
+
 def write_report(report: BatchReport, path: str) -> None:
     """Replace `path` by the report. DerainError where that is not possible."""
     part = f"{path}.part"
@@ -43,6 +54,14 @@ def write_report(report: BatchReport, path: str) -> None:
         os.replace(part, path)
     except OSError as error:
         raise DerainError(f"--report {path}: cannot be written ({error.strerror})") from error
+
+
+def tell_failed(report: BatchReport) -> None:
+    """A line on stderr for each file that failed."""
+    for result in report.files:
+        if result.status == FAILED:
+            why = (result.error or "failed").removeprefix(f"{result.source}: ")
+            print(f"derain: {result.source}: {' '.join(why.split())}", file=sys.stderr)
 
 
 def show(report: BatchReport, console: Console) -> None:

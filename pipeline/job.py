@@ -112,8 +112,9 @@ def check_job(job: Job) -> None:
     check_decoder(job.decode_device)
     check_encoder(job.encode.device, encoder_name(job.encode))
     check_restore(job.restore, job.destination, job.encode.overwrite)
-    if job.model == IDENTITY and job.restore.save_rain:
-        raise UsageError(f"--save-rain: --model {IDENTITY} removes nothing; name a network")
+    for option, asked in (("--save-rain", job.restore.save_rain), ("--region", job.restore.region)):
+        if job.model == IDENTITY and asked:
+            raise UsageError(f"{option}: --model {IDENTITY} removes nothing; name a network")
 
 
 def check_model(model: str) -> None:

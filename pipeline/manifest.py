@@ -98,7 +98,7 @@ def difference(before: Manifest, now: Manifest) -> str:
 
 def _told(before: dict[str, Any], now: dict[str, Any]) -> str:
     return ", ".join(
-        f"{key}: {str(before.get(key))[:60]} then, {str(now.get(key))[:60]} now"
+        f"{key}: {str(before.get(key))[:60] or 'none'} then, {str(now.get(key))[:60] or 'none'} now"
         for key in before | now
         if before.get(key) != now.get(key)
     )

@@ -7,7 +7,7 @@ but for the orientation: pictures are turned upright as they are read, so it bec
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ class Metadata:
     """Chunks by kind, without their containers' headers."""
 
     chunks: dict[int, bytes] = field(default_factory=dict)
+    pictures: int = 1  # how many the file holds; the first is read
+    moves: bool = False  # whether they are an animation
 
     @property
     def orientation(self) -> int:
@@ -38,7 +40,7 @@ class Metadata:
             return self
         at, _, order = found
         turned = exif[:at] + struct.pack(order + "H", 1) + exif[at + 2 :]
-        return Metadata(self.chunks | {EXIF: turned})
+        return replace(self, chunks=self.chunks | {EXIF: turned})
 
 
 def _find_orientation(exif: bytes) -> tuple[int, int, str] | None:
@@ -88,7 +90,7 @@ def read_picture(path: str) -> tuple[NDArray[Any] | None, Metadata]:
     tiff = stored[:4].tobytes() in (b"II*\0", b"MM\0*")
     if tiff and (icc := _icc_of_tiff(path)):
         found[ICC] = icc
-    metadata = Metadata(found)
+    metadata = Metadata(found, _pages_of_tiff(path) if tiff else _animation(stored), moves=not tiff)
     if tiff and pixels.ndim == 3 and pixels.shape[2] == 4 and pixels.dtype == np.uint8:
         pixels = _straight(path)  # OpenCV multiplies such colours by their transparency
     return turned(pixels, metadata.orientation), metadata.upright()
@@ -100,6 +102,36 @@ def _straight(path: str) -> NDArray[Any]:
 
     with av.open(f"file:{path}", format="tiff_pipe") as held:
         return np.asarray(next(held.decode(video=0)).to_ndarray(format="bgra"))
+
+
+def _animation(stored: NDArray[np.uint8]) -> int:
+    """How many pictures an animated PNG or WebP has, 1 for any other file."""
+    data = memoryview(stored.data)
+    if bytes(data[:8]) == b"\x89PNG\r\n\x1a\n":
+        at = 8
+        while at + 16 <= len(data) and (kind := bytes(data[at + 4 : at + 8])) != b"IDAT":
+            if kind == b"acTL":
+                return max(1, int.from_bytes(data[at + 8 : at + 12], "big"))
+            at += 12 + int.from_bytes(data[at : at + 4], "big")
+    elif bytes(data[:4]) == b"RIFF" and bytes(data[8:16]) == b"WEBPVP8X" and data[20] & 2:
+        at, count = 12, 0
+        while at + 8 <= len(data):
+            count += bytes(data[at : at + 4]) == b"ANMF"
+            length = int.from_bytes(data[at + 4 : at + 8], "little")
+            at += 8 + length + length % 2
+        return max(1, count)
+    return 1
+
+
+def _pages_of_tiff(path: str) -> int:
+    """Previews of the picture, which many files have beside it, do not count."""
+    from tifffile import TiffFile, TiffFileError, TiffPage
+
+    try:
+        with TiffFile(path) as held:
+            return max(1, sum(not (isinstance(page, TiffPage) and page.is_reduced) for page in held.pages))
+    except (TiffFileError, ValueError, IndexError, TypeError):
+        return 1
 
 
 def _icc_of_tiff(path: str) -> bytes:

@@ -68,7 +68,8 @@ def _clips(rainy: Path, clean: Path, each_picture: bool) -> list[Pair]:
 
 def _side(folder: Path, marked: re.Pattern[str]) -> list[Path]:
     """Videos and folders of pictures; where some are named as this side, those alone."""
-    entries = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEOS or (p.is_dir() and _pictures(p)))
+    shown = [p for p in folder.iterdir() if not p.name.startswith(".")]
+    entries = sorted(p for p in shown if p.suffix.lower() in VIDEOS or (p.is_dir() and _pictures(p)))
     return [p for p in entries if marked.search(p.stem)] or entries
 
 

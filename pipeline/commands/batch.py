@@ -30,7 +30,9 @@ def batch(
     crf: Annotated[float | None, typer.Option(help="Constant quality, lower is better.")] = None,
     pixel_format: Annotated[str | None, typer.Option(help="Of the results; default: as each source.")] = None,
     container: Annotated[str | None, typer.Option(help="Ending of the results; default: the source's.")] = None,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads of a network; 0: the cores shared out.")] = 0,
+    threads: Annotated[
+        int, typer.Option(min=0, max=1024, help="CPU threads of a network; 0: the cores shared out.")
+    ] = 0,
     scene_cut: Annotated[bool, typer.Option(help="Whether a scene cut makes the network forget.")] = True,
     partial: Annotated[bool, typer.Option("--partial", help="Take truncated files as far as they go.")] = False,
     segment: Annotated[float, typer.Option(min=0.1, help="Seconds of the segments of long files.")] = 10.0,
@@ -57,7 +59,7 @@ def batch(
     ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster; local: one here.", **_MANY)] = None,
     report: Annotated[str | None, typer.Option(help="JSON file that says how each file went.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary; only what failed.")] = False,
 ) -> None:
     """Take the rain out of many videos. Folders keep their tree; what is done already is skipped.
 
@@ -65,13 +67,16 @@ def batch(
     """
     from pipeline.batch import Batch
     from pipeline.batch_files import gather
+    from pipeline.batch_report import FAILED, check_report, show, tell_failed, write_report
     from pipeline.commands.batch_order import BatchOrder
     from pipeline.commands.batch_rounds import Rounds
 
     order = BatchOrder(context.params)
+    if report:
+        check_report(report)
 
     def look() -> list[BatchFile]:
-        return gather(order.sources, order.folder, order.container)
+        return gather(order.sources, order.folder, order.container, order.encoder)
 
     rounds = Rounds(order.job, overwrite=overwrite, quiet=quiet)
     files = [] if watch else look()
@@ -92,11 +97,11 @@ def batch(
         runner = Batch(order.at_once, retries=retries, restart=restart, stall=stall_timeout)
     with runner:
         done = rounds.run(runner, look if watch else lambda: files, lambda: bool(asked), stable if watch else None)
-    from pipeline.batch_report import FAILED, show, write_report
-
     if report:
         write_report(done, report)
-    if not quiet:
+    if quiet:
+        tell_failed(done)
+    else:
         from rich.console import Console
 
         show(done, Console(file=sys.stderr))

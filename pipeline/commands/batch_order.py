@@ -88,6 +88,11 @@ class BatchOrder:
             max_memory=params["max_memory"],
         )
 
+    @property
+    def encoder(self) -> str:
+        """FFmpeg's name of the encoder of the results."""
+        return encoder_name(self._encode)
+
     def share_out(self, files: int) -> None:
         """The machine among so many files, unless `--jobs` says how. Those that will still come in are not known."""
         params = self._params

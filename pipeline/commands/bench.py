@@ -20,7 +20,7 @@ def bench(
     ] = None,
     size: Annotated[list[str] | None, typer.Option(help="WIDTHxHEIGHT; may be repeated. [640x360, 1280x720]")] = None,
     runtime: Annotated[list[str] | None, typer.Option(help="May be repeated. [all that run on this machine]")] = None,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0: one a core.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, max=1024, help="CPU threads of the network; 0: one a core.")] = 0,
     seconds: Annotated[float, typer.Option(min=0.1, help="For each model, size and runtime.")] = 3.0,
     pipeline: Annotated[bool, typer.Option(help="Whether to measure derain run, links and start-up too.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON on stdout instead of tables.")] = False,

@@ -51,11 +51,16 @@ def _two_labels(text: str) -> tuple[str, str]:
 
 
 def _compare(a: str, b: str, out: str, layout: Layout, options: EncodeOptions) -> tuple[int, int, int]:
-    """Write `out`; returns its frames, width and height."""
+    """Write `out`; returns its frames, width and height. UsageError where that would replace one of the two."""
+    import os
+
     from pipeline.side_by_side import check_pair, describe
     from pipeline.sinks import open_sink
     from pipeline.sources import open_source
 
+    for source in (a, b):
+        if os.path.exists(out) and os.path.exists(source) and os.path.samefile(source, out):
+            raise UsageError(f"{out}: is one of the two itself; choose another name for OUT")
     with open_source(a) as left, open_source(b) as right:
         check_pair(left.info, right.info)
         info = describe(left.info, layout)

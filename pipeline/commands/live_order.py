@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -25,8 +24,15 @@ _LIVE_ONLY = {
 
 
 def is_live(source: str, destinations: list[str]) -> bool:
-    """Whether `derain run` with these arguments is a live run untold. `env:NAME` counts by what it names."""
-    named = [os.environ.get(one.removeprefix("env:"), one) for one in (source, *destinations)]
+    """Whether `derain run` with these arguments is a live run untold. `env:NAME` counts by what it names.
+
+    DerainError where it names nothing.
+    """
+    named = [source, *destinations]
+    if any(one.startswith("env:") for one in named):
+        from pipeline.live.check import resolved
+
+        named = [resolved(one) for one in named]
     return is_live_source(named[0]) or any(is_live_destination(one) for one in named[1:])
 
 

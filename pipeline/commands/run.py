@@ -36,7 +36,7 @@ def run(
     encode_device: Annotated[str, typer.Option(help="Where to encode: cpu, or nvenc (NVIDIA GPU).")] = "cpu",
     crf: Annotated[float | None, typer.Option(help="Constant quality, lower is better; default by codec.")] = None,
     preset: Annotated[str | None, typer.Option(help="Speed of the encoder, as it names them.")] = None,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0: one a core.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, max=1024, help="CPU threads of the network; 0: one a core.")] = 0,
     scene_cut: Annotated[bool, typer.Option(help="Whether a scene cut makes the network forget.")] = True,
     partial: Annotated[bool, typer.Option("--partial", help="Take a truncated file as far as it goes.")] = False,
     segment: Annotated[float, typer.Option(min=0.1, help="Seconds of the segments a long file is written in.")] = 10.0,

@@ -163,7 +163,7 @@ def derain_stage(
         "stream"
     ),
     runtime: Annotated[str, typer.Option(help="How the network runs; auto takes the best here.")] = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0: one a core.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, max=1024, help="CPU threads of the network; 0: one a core.")] = 0,
     scene_cut: Annotated[bool, typer.Option(help="Whether a scene cut makes the network forget.")] = True,
     strength: Annotated[float, typer.Option(min=0, max=1, help="Share of the rain layer to remove.")] = 1.0,
     key: Key = None,

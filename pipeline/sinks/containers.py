@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 from pipeline.errors import UsageError
@@ -49,6 +50,9 @@ HAS_CHAPTERS = ("mp4", "mov", "matroska", "webm", "nut")
 _AVI = ("ffv1",)
 """AVI stores an order but no timestamps: where a codec reorders frames readers have to guess, and guess differently."""
 
+_REFUSED_BY_MOV = ("libvpx-vp9", "libsvtav1", "libaom-av1", "librav1e", "av1_nvenc")
+"""QuickTime's muxer lists VP9 and AV1, and refuses them when it writes its header (FFmpeg, libavformat/movenc.c)."""
+
 _MPEGTS = {
     *("h264", "hevc", "vvc", "mpeg1video", "mpeg2video", "mpeg4"),
     *("aac", "aac_latm", "ac3", "eac3", "dts", "mp2", "mp3", "opus", "truehd", "s302m"),
@@ -81,15 +85,20 @@ def check_codec(path: str, encoder: str) -> None:
     Raises:
         UsageError: It does not fit; the text names endings that do.
     """
-    fitting = [ending for ending, muxer in FORMATS.items() if _fits(muxer, encoder)]
+    fitting = [ending for ending in FORMATS if can_hold(ending, encoder)]
     if os.path.splitext(path)[1].lower() not in fitting:
         raise UsageError(f"{path}: this container cannot hold {encoder} video; use {', '.join(fitting)}")
 
 
-def _fits(muxer: str, encoder: str) -> bool:
+@cache
+def can_hold(ending: str, encoder: str) -> bool:
+    """Whether a file with that ending (one of `FORMATS`) can hold what the encoder of that name makes."""
     import av
     from av.codec import Codec
 
+    muxer = FORMATS[ending]
+    if muxer == "mov" and encoder in _REFUSED_BY_MOV:
+        return False
     if muxer == "mpegts":
         return Codec(encoder, "w").canonical_name in _MPEGTS
     if muxer == "avi":

@@ -66,7 +66,7 @@ def _reason(error: Exception) -> str:
         return "the file grew larger than this file system or its limits allow"
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"cannot be written ({os.strerror(number).lower()}); choose another place or change its rights"
-    return f"cannot be written ({getattr(error, 'strerror', None) or error})"
+    return f"cannot be written ({getattr(error, 'strerror', None) or error}); choose another name or place"
 
 
 def sync(path: str) -> None:

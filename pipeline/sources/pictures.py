@@ -100,6 +100,11 @@ class PictureSource(Source):
         if read is None:
             why = "; this build of OpenCV has no OpenEXR" if path.lower().endswith(".exr") else ""
             raise DerainError(f"{path}: is not a picture that can be read{why}; replace it or take it away")
+        if metadata.pictures > 1 and metadata.moves:
+            better = "name it .apng" if path.lower().endswith(".png") else "make a video of it first"
+            raise DerainError(f"{path}: is an animation of {metadata.pictures} pictures; {better}")
+        if metadata.pictures > 1:
+            self.warnings.append(f"{path}: has {metadata.pictures} pages; only the first is taken")
         if read.dtype not in (np.uint8, np.uint16):
             raise DerainError(f"{path}: has samples of type {read.dtype}; save it with 8 or 16 bits a sample")
         if read.ndim == 3 and read.shape[2] == 2:

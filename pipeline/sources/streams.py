@@ -106,8 +106,8 @@ def main_video(container: InputContainer, path: str) -> VideoStream:
     """
     streams = [stream for stream in container.streams.video if not is_cover(stream)]
     if not streams:
-        held = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-        raise DerainError(f"{path}: holds no video, only {held}")
+        held = ", ".join(sorted({stream.type for stream in container.streams}))
+        raise DerainError(f"{path}: holds no video" + (f", only {held}" if held else "; is it one?"))
     decodable = [stream for stream in streams if stream.codec_context is not None]
     if not decodable:
         raise DerainError(f"{path}: this build of FFmpeg has no decoder for its video")

@@ -103,6 +103,25 @@ def test_usage(tmp_path: Path, derain: Derain) -> None:
     assert derain("batch", "in", "out", "--preset", "slow").returncode == 2
 
 
+def test_a_quiet_batch_says_what_failed(library: Path, derain: Derain) -> None:
+    """It ended with 1 and not a word. A link to nothing among the files was an internal error, and nothing was done."""
+    (library / "in/lost.mp4").symlink_to("nowhere")
+    done = derain("batch", "in", "out", *QUICK, "-q", "--jobs", "1")
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["in/lost.mp4", "in/x/bad.mp4"]
+    assert "no such file" in lines[0] and "not a video" in lines[1]
+    assert (library / "out/x/y/c.mkv").exists()
+
+
+def test_a_report_that_cannot_be_written_is_said_before_the_work(library: Path, derain: Derain) -> None:
+    """It was said after it, when what it should have held was lost."""
+    for report, says in (("nowhere/r.json", "there is no folder"), ("in", "is a folder")):
+        done = derain("batch", "in", "out", *QUICK, "--report", report)
+        assert done.returncode == 1 and f"--report {report}: " in done.stderr and says in done.stderr
+    assert not (library / "out").exists()
+
+
 class Running:
     """A batch in the background."""
 

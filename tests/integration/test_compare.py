@@ -198,6 +198,20 @@ def test_an_existing_file_is_replaced_only_when_asked(
     assert len(planes(out)) == FRAMES
 
 
+@pytest.mark.parametrize("out", ["a", "b", "link"])
+def test_neither_of_the_two_is_replaced(
+    pair: tuple[str, str], tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --overwrite the comparison was written over its own source."""
+    link = tmp_path / "link.mkv"
+    link.symlink_to(pair[1])
+    names = {"a": pair[0], "b": pair[1], "link": str(link)}
+    before = [Path(one).read_bytes() for one in pair]
+    assert compare(*pair, Path(names[out]), "--overwrite") == 2
+    assert "is one of the two itself" in capsys.readouterr().err
+    assert [Path(one).read_bytes() for one in pair] == before
+
+
 def test_labels_that_are_not_two_are_wrong_usage(
     pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

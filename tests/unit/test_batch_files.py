@@ -57,6 +57,32 @@ def test_results_inside_the_library_are_not_sources(library: Path) -> None:
     assert "in/out/a.mp4" not in pairs(["in"], "in/out")
 
 
+@pytest.mark.parametrize(("source", "folder"), [("in", "in"), ("in/x", "in"), ("in/*.mp4", "in"), ("in", "link")])
+def test_results_among_their_sources_are_refused(library: Path, source: str, folder: str) -> None:
+    """Every source counted as a result: there was "nothing to do", and all was well."""
+    (library / "link").symlink_to("in")
+    with pytest.raises(UsageError, match=f"^{folder}: is where the sources are"):
+        gather([source], folder)
+
+
+def test_a_link_to_nothing_does_not_end_the_batch(library: Path) -> None:
+    """It was an internal error before the first file. That file fails when it is its turn."""
+    (library / "in/lost.mp4").symlink_to("nowhere")
+    sizes = {file.source: file.size for file in gather(["in"], "out")}
+    assert sizes["in/lost.mp4"] == 0 and sizes["in/a.mp4"] == 4
+
+
+def test_a_container_that_cannot_hold_the_results_becomes_one_that_can(library: Path) -> None:
+    """Every .webm and .avi of a library failed, and told its user of options that a single file does not have."""
+    for name in ("w.webm", "v.avi"):
+        (library / "in" / name).write_bytes(b"1")
+    with_x264 = {file.source: file.destination for file in gather(["in"], "out", encoder="libx264")}
+    assert with_x264["in/w.webm"] == "out/w.mkv" and with_x264["in/v.avi"] == "out/v.mkv"
+    assert with_x264["in/a.mp4"] == "out/a.mp4"
+    (with_vp9,) = gather(["in/w.webm"], "out", encoder="libvpx-vp9")
+    assert with_vp9.destination == "out/w.webm"
+
+
 def test_two_sources_with_one_result_are_refused(library: Path) -> None:
     (library / "in/x/a.mp4").write_bytes(b"1")
     with pytest.raises(UsageError, match=r"both become out/a\.mp4"):

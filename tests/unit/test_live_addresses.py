@@ -11,6 +11,7 @@ from pipeline.live.check import check_order, resolved
 from pipeline.live_status import LiveOrder
 from pipeline.sinks.live import is_live_destination, live_destination
 from pipeline.sources.live import is_live_source, live_address
+from tests.front_door import derain
 
 
 @pytest.mark.parametrize(
@@ -123,3 +124,11 @@ def test_an_address_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("CAMERA")
     with pytest.raises(DerainError, match="no variable CAMERA"):
         resolved("env:CAMERA")
+
+
+def test_a_variable_that_is_not_set_is_named_at_the_front_door(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`derain run env:NAME` took it for a file that is not there."""
+    monkeypatch.delenv("CAMERA", raising=False)
+    done = derain("run", "env:CAMERA", "out.mkv")
+    assert done.returncode == 1
+    assert "the environment has no variable CAMERA" in done.stderr

@@ -24,7 +24,7 @@ def test_two_files_are_a_pair_whatever_their_names(tmp_path):
 
 
 def test_one_folder_of_videos_is_paired_by_the_word_for_the_side(tmp_path):
-    fill(tmp_path, "b.rainy.mp4", "b.clean.mp4", "a.rainy.mkv", "a.clean.mp4", "notes.txt")
+    fill(tmp_path, "b.rainy.mp4", "b.clean.mp4", "a.rainy.mkv", "a.clean.mp4", "notes.txt", "._b.rainy.mp4")
     pairs = find_pairs(tmp_path, tmp_path)
     assert [p.name for p in pairs] == ["a", "b"]
     assert pairs[0].rainy == (tmp_path / "a.rainy.mkv",)

@@ -214,6 +214,8 @@ def test_long_names_leave_room_for_the_mark(tmp_path: Path):
         ("a.webm", EncodeOptions(codec="libx264"), r"cannot hold libx264 video; use .*\.mkv"),
         ("a.avi", EncodeOptions(codec="libx264"), r"cannot hold libx264 video; use .*\.mkv"),
         ("a.ts", EncodeOptions(codec="ffv1"), r"cannot hold ffv1 video; use .*\.mkv"),
+        ("a.mov", EncodeOptions(codec="libvpx-vp9"), r"cannot hold libvpx-vp9 video; use (?!.*\.mov).*\.mkv"),
+        ("a.mov", EncodeOptions(codec="libsvtav1"), r"cannot hold libsvtav1 video; use (?!.*\.mov).*\.mp4"),
         ("a.doc", EncodeOptions(), r"ending '\.doc'; use \.mp4"),
     ],
 )

@@ -61,6 +61,30 @@ def test_an_unreadable_picture_is_named(tmp_path: Path):
         list(source)
 
 
+@pytest.mark.parametrize(("name", "says"), [("a.png", "name it .apng"), ("a.webp", "make a video of it")])
+def test_an_animation_is_no_picture(tmp_path: Path, name: str, says: str):
+    """All but its first picture were lost without a word."""
+    moving = cv2.Animation()
+    moving.frames = [np.full((16, 24, 3), value, np.uint8) for value in (30, 90, 150)]
+    moving.durations = np.array([40, 40, 40])
+    assert cv2.imwriteanimation(str(tmp_path / name), moving)
+    with pytest.raises(DerainError, match=rf"{name}: is an animation of 3 pictures; {says}"):
+        open_source(str(tmp_path / name))
+    cv2.imwrite(str(tmp_path / name), moving.frames[0])
+    open_source(str(tmp_path / name)).close()
+
+
+def test_pages_that_are_not_taken_are_told(tmp_path: Path):
+    """A preview, which cameras put beside the picture, is none."""
+    from tifffile import TiffWriter
+
+    with TiffWriter(tmp_path / "two.tif") as writer:
+        for kind in (0, 0, 1):
+            writer.write(np.full((16, 24, 3), 90, np.uint8), photometric="rgb", subfiletype=kind)
+    with open_source(str(tmp_path / "two.tif")) as source:
+        assert source.warnings == [f"{tmp_path / 'two.tif'}: has 2 pages; only the first is taken"]
+
+
 def test_a_folder_without_pictures(tmp_path: Path):
     with pytest.raises(DerainError, match="holds no pictures"):
         open_source(str(tmp_path))
