@@ -45,7 +45,7 @@ def run_live(order: LiveOrder, *, quiet: bool, json: bool) -> None:
     """Carry the order out.
 
     Raises:
-        DerainError: It failed.
+        DerainError: It failed, or a destination was away at the end.
         KeyboardInterrupt: Two signals: the second ends it at once.
     """
     from pipeline.live.check import check_order, resolve
@@ -74,6 +74,8 @@ def run_live(order: LiveOrder, *, quiet: bool, json: bool) -> None:
 
     def listen(status: LiveStatus) -> None:
         seen[:] = [status]
+        if order.destinations == ["-"] and status.destinations.get("-", "").startswith("failed") and not asked:
+            asked.append(signal.SIGPIPE)  # whoever read our output has left
         line.show(status)
 
     try:
@@ -90,10 +92,13 @@ def run_live(order: LiveOrder, *, quiet: bool, json: bool) -> None:
         line.end()
     for warning in final.warnings:
         print(f"derain: note: {warning}", file=sys.stderr)
+    away = [state.removeprefix("failed: ") for state in final.destinations.values() if state.startswith("failed: ")]
     if json:
-        _say(_result(order, final, None))
+        _say(_result(order, final, away[0] if away else None))
     elif not quiet:
         print(_summary(final), file=sys.stderr)
+    if away:
+        raise DerainError(f"{away[0]}; it was away at the end")
 
 
 def _say(result: LiveResult) -> None:
@@ -158,7 +163,8 @@ class _Line:
         if self._status is None:
             return
         age = f", age {status.age_ms_p50:.0f} ms" if status.age_ms_p50 is not None else ""
-        lost = f" ({status.error})" if status.state in ("starting", "lost") and status.error else ""
+        away = any(state.startswith(("waiting: ", "failed: ")) for state in status.destinations.values())
+        lost = f" ({status.error})" if (away or status.state in ("starting", "lost")) and status.error else ""
         self._status.update(f"{status.state}{lost}: {status.fps_in:.1f} fps in, {status.fps_out:.1f} out{age}")
 
     def end(self) -> None:

@@ -14,6 +14,7 @@ from pipeline.live.backoff import Backoff
 from pipeline.live.messages import Close, Coded, unpack
 from pipeline.live.notes import Notes
 from pipeline.live.stage import LiveStage
+from pipeline.redact import redact
 from pipeline.sinks.live import live_destination
 from pipeline.sinks.live_muxer import LiveMuxer
 from pipeline.sinks.virtual_camera import VirtualCamera
@@ -69,6 +70,10 @@ class Output:
         )
         self._backoff = Backoff(0.5, 8.0)
         self._next = 0.0
+        self._away = ""
+        """Why it is, while it is."""
+        self._gone = False
+        """Whether nobody will ever read on: a closed pipe does not come back."""
         stage.texts["output"] = "waiting: no picture yet"
 
     def take(self, coded: Coded, data: bytes, codecs: bytes) -> None:
@@ -76,12 +81,12 @@ class Output:
         began = time.monotonic()
         try:
             if not self._to.is_open:
-                if not codecs or began < self._next:
+                if self._gone or not codecs or began < self._next:
                     self._stage.count("dropped", coded.stream == 0)
                     return
                 self._to.open(coded, codecs)
                 self._backoff.reset()
-                self._stage.texts["output"] = "open"
+                self._away, self._stage.texts["output"] = "", "open"
                 self._stage.count("opened")
             self._to.write(coded, data, codecs)
             self._stage.count("packets", coded.stream == 0)
@@ -89,15 +94,20 @@ class Output:
         except DerainError as error:
             self._to.abandon()
             self._next = time.monotonic() + self._backoff.next()
-            self._stage.texts["output"] = f"waiting: {error}"
+            self._away, self._gone = str(error), self._stage.order.destinations[self._stage.told.output] == "-"
+            self._stage.texts["output"] = f"{'failed' if self._gone else 'waiting'}: {error}"
             self._stage.texts["error"] = str(error)
             self._stage.count("dropped", coded.stream == 0)
         self._stage.busy(time.monotonic() - began)
 
     def close(self) -> None:
+        """Close what is open; what did not get there, and where the destination is away at the end, is told."""
         try:
             self._to.close()
         except DerainError as error:
-            self._stage.texts["error"] = str(error)
-            self._stage.warn(str(error))
-        self._stage.texts["output"] = "closed"
+            self._away = str(error)
+            self._stage.texts["error"] = self._away
+        if missing := self._stage.counters.get("dropped", 0):
+            why = self._stage.texts.get("error") or redact(self._stage.order.destinations[self._stage.told.output])
+            self._stage.warn(f"{why}: {missing} encoded frames did not get there")
+        self._stage.texts["output"] = f"failed: {self._away}" if self._away else "closed"

@@ -277,7 +277,7 @@ class Stream:
         _log.warning("%s died: %s; starting again in %.1f s", self.config.id, redact(cause), delay)
         self.restarts += 1
         self._next_start = self._died + delay  # what clearing away took is part of the pause
-        self._state.set("restarting", f"{cause[:1].upper()}{cause[1:].rstrip('.')}.")
+        self._state.set("restarting", f"{_sentence(cause)}.")
         await self._pause(max(0.0, self._next_start - time.monotonic()))
         return not self._stop.is_set()
 
@@ -291,3 +291,9 @@ class Stream:
 
     def _print(self, line: str) -> None:
         _log.info("%s: %s", self.config.id, redact(line))
+
+
+def _sentence(cause: str) -> str:
+    """What a process died of, with a capital where it begins with a word and not with a path or an address."""
+    begun = cause[:1].upper() + cause[1:] if cause.partition(" ")[0].isalpha() else cause
+    return begun.rstrip(".")

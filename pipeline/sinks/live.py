@@ -107,6 +107,8 @@ def _kind(address: str) -> LiveDestination:
             raise UsageError(f"{redact(address)}: is no address ({error})") from error
         if not host:
             raise UsageError(f"{redact(address)}: names no host")
+        if not port:
+            raise UsageError(f"{redact(address)}: names no port; write {scheme}://{host}:PORT")
         listening = "listen" in parts.query
         over_tcp = scheme in ("rtmp", "rtmps", "rtsp", "tcp") and not listening
         return LiveDestination(address, "push", SCHEMES[scheme], host if over_tcp else "", port)

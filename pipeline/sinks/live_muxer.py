@@ -91,8 +91,6 @@ class LiveMuxer:
             self._output.start_encoding()
         self._started, self.codecs = coded.dts, coded.codecs
         self._last = [-1] * len(self._streams)
-        if self.destination.kind == "rolling" and self._keep:
-            self._drop_old()
 
     def write(self, coded: Coded, data: bytes, codecs: bytes) -> None:
         """Write a packet; with the next file, where it is time for one.
@@ -129,6 +127,8 @@ class LiveMuxer:
             if output is not None:
                 with self._writing():
                     output.close()
+                if self.destination.kind == "rolling" and self._keep:
+                    self._drop_old()
         finally:
             if template is not None:
                 template.close()
@@ -175,14 +175,14 @@ class LiveMuxer:
             raise DerainError(f"{self.destination.shown}: nobody takes the stream ({why})") from error
 
     def _drop_old(self) -> None:
-        """Remove the oldest segments that the template names, so that `keep` closed ones stay beside the open one."""
+        """Remove the oldest segments that the template names, so that `keep` closed ones stay."""
         folder, name = os.path.split(os.path.abspath(self.destination.address))
         stem, ending = os.path.splitext(name)
         pieces = re.split(r"%-?[A-Za-z]", stem)
         fields = r"[0-9A-Za-z]+".join(re.escape(piece) for piece in pieces)
         pattern = re.compile(fields + r"(-\d+)?" + re.escape(ending))
         found = [entry for entry in os.scandir(folder) if entry.is_file() and pattern.fullmatch(entry.name)]
-        for entry in sorted(found, key=lambda e: e.stat().st_mtime_ns)[: -(self._keep + 1)]:
+        for entry in sorted(found, key=lambda e: e.stat().st_mtime_ns)[: -self._keep]:
             with suppress(FileNotFoundError):
                 os.unlink(entry.path)
 

@@ -30,7 +30,12 @@ def open_source(
         UsageError: It is a network address.
     """
     if "://" in path and not os.path.exists(path):
-        raise UsageError(f"{path}: is a network address; this command reads files and folders")
+        from pipeline.redact import redact
+        from pipeline.sources.live import is_live_source
+
+        if is_live_source(path):
+            raise UsageError(f"{redact(path)}: is a network address; this command reads files and folders")
+        raise UsageError(f"{redact(path)}: is no file, and no kind of stream that can be read")
     from pipeline.picture_names import is_picture
     from pipeline.sources.pictures import PictureSource
 

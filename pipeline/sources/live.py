@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 from pipeline.colour import FULL
 from pipeline.errors import DerainError
@@ -77,10 +78,12 @@ def live_address(
         stdin: File descriptor for "-".
 
     Raises:
-        DerainError: A network address of a kind we don't read.
+        DerainError: A network address of a kind we don't read, or none.
     """
     scheme = source.partition("://")[0].lower() if "://" in source else ""
     silence = str(int(stall_timeout * 1_000_000))  # microseconds
+    if scheme:
+        _check_port(source)
     if source == "-":
         return LiveAddress(f"pipe:{stdin}", options=_PROBE, ends=True, timed=False)
     if source.startswith("lavfi:"):
@@ -104,6 +107,13 @@ def live_address(
     if scheme:
         raise DerainError(f"{redact(source)}: sources can be {', '.join(SCHEMES)}, not {scheme}")
     return LiveAddress(f"file:{source}", paced=True, ends=True)
+
+
+def _check_port(address: str) -> None:
+    try:
+        _ = urlsplit(address).port
+    except ValueError as error:
+        raise DerainError(f"{redact(address)}: is no address ({error})") from error
 
 
 class LiveSource:
@@ -283,6 +293,8 @@ def _reason(error: Exception, opening: bool) -> tuple[str, str]:
         return "denied", "user or password are refused"
     if isinstance(error, av.error.HTTPNotFoundError | FileNotFoundError):
         return "not_found", "there is no such stream"
+    if isinstance(error, av.error.ProtocolNotFoundError):
+        return "unreachable", "this build of FFmpeg does not know that protocol"
     if isinstance(error, av.error.InvalidDataError):
         return "garbage", "what comes is no video that FFmpeg can read"
     if isinstance(error, ConnectionError | BrokenPipeError):

@@ -172,3 +172,45 @@ def test_threads_end() -> None:
     with Camera():
         pass
     assert threading.active_count() == before
+
+
+LAVFI = "lavfi:testsrc2=size=96x64:rate=15"
+
+
+def test_a_destination_that_takes_nothing_is_said(tmp_path: Path) -> None:
+    """A run into nobody's port ended with "65 of 65 frames" and exit code 0. What does get somewhere gets there."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        nobody = f"rtmp://127.0.0.1:{taken.getsockname()[1]}/app/key"
+        run = derain(LAVFI, str(tmp_path / "film.mkv"), nobody, "--model", "identity", "--duration", "2", "--json")
+        said, errors = (one.decode() for one in run.communicate(timeout=PATIENCE))
+    result = json.loads(said)
+    assert run.returncode == 1, errors
+    assert result["status"] == "failed"
+    assert "nobody takes the stream" in result["error"]
+    assert f"{result['frames_out']} encoded frames did not get there" in result["warnings"][0]
+    assert result["destinations"][str(tmp_path / "film.mkv")] == "closed"
+    assert errors.strip().splitlines()[-1].startswith("derain: rtmp://127.0.0.1")
+    assert "key" not in errors + said
+    assert frames_of(tmp_path / "film.mkv") == result["frames_out"]
+
+
+def test_it_ends_when_nobody_reads_on(tmp_path: Path) -> None:
+    """`derain run CAMERA - | ffplay -` went on for ever after its window was closed."""
+    run = derain(LAVFI, "-", "--model", "identity", "--gop", "0.5")
+    assert run.stdout is not None and run.stderr is not None
+    assert run.stdout.read(10_000)
+    run.stdout.close()
+    assert run.wait(timeout=PATIENCE) == 1
+    assert b"derain: -: Broken pipe" in run.stderr.read()
+    run.stderr.close()
+
+
+def test_rolling_segments_that_are_kept_are_as_many_as_asked_for(tmp_path: Path) -> None:
+    """One more was left."""
+    where = tmp_path / "c-%H%M%S.ts"
+    asked = ("--segment-time", "0.5", "--gop", "0.5", "--keep", "2", "--duration", "4")
+    run = derain(LAVFI, str(where), "--model", "identity", *asked)
+    errors = run.communicate(timeout=PATIENCE)[1]
+    assert run.returncode == 0, errors
+    assert len(list(tmp_path.glob("c-*.ts"))) == 2

@@ -132,3 +132,18 @@ def test_a_variable_that_is_not_set_is_named_at_the_front_door(monkeypatch: pyte
     done = derain("run", "env:CAMERA", "out.mkv")
     assert done.returncode == 1
     assert "the environment has no variable CAMERA" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "says"),
+    [
+        ("tcp://127.0.0.1:99999", "out.mkv", "is no address (Port out of range"),
+        ("lavfi:testsrc2", "udp://127.0.0.1", "names no port; write udp://127.0.0.1:PORT"),
+        ("foo://u:secret@bar", "out.mkv", "is no file, and no kind of stream that can be read"),
+    ],
+)
+def test_addresses_that_cannot_be_meant_are_one_line(source: str, destination: str, says: str) -> None:
+    done = derain("run", source, destination)
+    assert done.returncode in (1, 2)
+    assert says in done.stderr and "secret" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -58,7 +58,8 @@ def test_a_network_that_began_with_other_thresholds_is_the_same_network(tmp_path
 
 def test_a_run_gives_its_averaged_weights_before_they_were_rounded(tmp_path: Path) -> None:
     run, trained = tmp_path / "run", network(1)
-    save_checkpoint(run, {"average": WeightAverage(trained, 0.9).state_dict()})
+    others = dict.fromkeys(("network", "weights", "optimizer", "state", "step"), 0)
+    save_checkpoint(run, others | {"average": WeightAverage(trained, 0.9).state_dict()})
     kept(run / "average.safetensors", 2)  # only its shape counts
     mixed = mean_of_weights([(1.0, str(run))])
     torch.testing.assert_close(mixed.state_dict()["stem.weight"], trained.state_dict()["stem.weight"])
