@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from pipeline.service.config import StreamConfig
 
 
 def serve(
     config: Annotated[str, typer.Argument(metavar="CONFIG.yaml", help="The streams, see configs/live.yaml.")],
     host: Annotated[str | None, typer.Option(help="Address to listen on, in place of listen.host.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="In place of listen.port; 0: any.")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Check the file and end.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check the file, and models, folders and addresses in it; then end.")
+    ] = False,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Derain many live streams at once, restart what dies, and show it all on a web page.
@@ -35,6 +40,7 @@ def serve(
 
     if check:
         streams = adjust(load_config(config)).streams
+        _check_streams(config, streams)
         typer.echo(f"{config}: {len(streams)} stream{'s' * (len(streams) != 1)}, nothing wrong")
         return
     from pipeline.service.server import Service, set_up_logging
@@ -42,3 +48,22 @@ def serve(
     set_up_logging(log_level)
     if code := Service(config, adjust=adjust).run():
         raise typer.Exit(code)
+
+
+def _check_streams(path: str, streams: list[StreamConfig]) -> None:
+    """DerainError for what their processes would refuse: all of it, in a line."""
+    from pipeline.errors import DerainError
+    from pipeline.live.check import check_order, resolve
+    from pipeline.redact import scrub
+    from pipeline.service.order import order_of
+
+    wrong = []
+    for stream in streams:
+        order = order_of(stream)
+        try:
+            order = resolve(order)
+            check_order(order)
+        except DerainError as error:
+            wrong.append(f"{stream.id}: {scrub(str(error), [order.source, *order.destinations])}")
+    if wrong:
+        raise DerainError(f"{path}: {'; '.join(wrong)}")

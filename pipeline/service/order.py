@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import msgspec
+
 from pipeline.live_status import LiveOrder, write_order
 from pipeline.service.config import StreamConfig
 
@@ -19,6 +21,9 @@ def make_order(config: StreamConfig, *, status: str, preview: str) -> bytes:
         status: Address that the process reports to.
         preview: Address that it binds its pictures to; "": none.
     """
-    return write_order(
-        LiveOrder(parent=os.getpid(), status=status, preview=preview, **config.model_dump(exclude=set(_OURS)))
-    )
+    return write_order(msgspec.structs.replace(order_of(config), parent=os.getpid(), status=status, preview=preview))
+
+
+def order_of(config: StreamConfig) -> LiveOrder:
+    """What the stream is to do, wherever it reports to."""
+    return LiveOrder(**config.model_dump(exclude=set(_OURS)))

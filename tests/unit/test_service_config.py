@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import DerainError, UsageError
 from pipeline.service.config import StreamSettings, load_config, parse_stream
+from tests.front_door import derain
 
 
 def load(tmp_path: Path, text: str):
@@ -149,3 +150,26 @@ def test_the_files_we_ship_can_be_loaded(path: str, monkeypatch: pytest.MonkeyPa
     for name in ("CAMERA_PASSWORD", "RTMP_KEY"):
         monkeypatch.setenv(name, "x" * 8)
     assert load_config(str(Path(__file__).parents[2] / path)).streams
+
+
+def test_a_check_finds_what_a_streams_process_would_refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`derain serve --check` had nothing against a folder and a model that are not there; the stream died again and
+    again."""
+    monkeypatch.delenv("NOPE", raising=False)
+    path = tmp_path / "streams.yaml"
+    path.write_text(
+        "streams:\n"
+        f"  - {{id: a, source: 'lavfi:testsrc2', destinations: ['{tmp_path}/none/a-%H.mkv']}}\n"
+        "  - {id: b, source: 'lavfi:testsrc2', model: nobody}\n"
+        "  - {id: c, source: 'env:NOPE'}\n"
+        "  - {id: d, source: 'lavfi:testsrc2'}\n"
+    )
+    done = derain("serve", "--check", path)
+    assert done.returncode == 1
+    assert f"a: {tmp_path}/none/a-%H.mkv: there is no folder" in done.stderr
+    assert "; b: " in done.stderr and "nobody" in done.stderr
+    assert "; c: env:NOPE: the environment has no variable NOPE" in done.stderr
+    assert "; d: " not in done.stderr
+    path.write_text("streams:\n  - {id: d, source: 'lavfi:testsrc2'}\n")
+    done = derain("serve", "--check", path)
+    assert (done.returncode, done.stdout) == (0, f"{path}: 1 stream, nothing wrong\n")
