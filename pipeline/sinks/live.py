@@ -104,7 +104,10 @@ def _kind(address: str) -> LiveDestination:
             parts = urlsplit(address)
             host, port = parts.hostname or "", parts.port or _PORTS.get(scheme, 0)
         except ValueError as error:
-            raise UsageError(f"{redact(address)}: is no address ({error})") from error
+            raise UsageError(
+                f"{redact(address)}: is no address; a port is a number up to 65535, "
+                "/ and # in a password are %2F and %23"
+            ) from error
         if not host:
             raise UsageError(f"{redact(address)}: names no host")
         if not port:

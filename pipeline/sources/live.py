@@ -113,7 +113,9 @@ def _check_port(address: str) -> None:
     try:
         _ = urlsplit(address).port
     except ValueError as error:
-        raise DerainError(f"{redact(address)}: is no address ({error})") from error
+        raise DerainError(
+            f"{redact(address)}: is no address; a port is a number up to 65535, / and # in a password are %2F and %23"
+        ) from error
 
 
 class LiveSource:

@@ -137,7 +137,9 @@ def test_a_variable_that_is_not_set_is_named_at_the_front_door(monkeypatch: pyte
 @pytest.mark.parametrize(
     ("source", "destination", "says"),
     [
-        ("tcp://127.0.0.1:99999", "out.mkv", "is no address (Port out of range"),
+        ("tcp://127.0.0.1:99999", "out.mkv", "is no address; a port is a number up to 65535"),
+        ("rtsp://user:secret/2@c/1", "out.mkv", "/ and # in a password are %2F and %23"),
+        ("lavfi:testsrc2", "rtmp://user:secret#2@c/1", "/ and # in a password are %2F and %23"),
         ("lavfi:testsrc2", "udp://127.0.0.1", "names no port; write udp://127.0.0.1:PORT"),
         ("foo://u:secret@bar", "out.mkv", "is no file, and no kind of stream that can be read"),
     ],
