@@ -89,9 +89,9 @@ class BatchOrder:
         )
 
     @property
-    def encoder(self) -> str:
-        """FFmpeg's name of the encoder of the results."""
-        return encoder_name(self._encode)
+    def encoder(self) -> str | None:
+        """FFmpeg's name of the encoder of the results; None on a cluster, which may have one that is not here."""
+        return None if self._params["ray"] is not None else encoder_name(self._encode)
 
     def share_out(self, files: int) -> None:
         """The machine among so many files, unless `--jobs` says how. Those that will still come in are not known."""

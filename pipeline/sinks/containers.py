@@ -50,8 +50,8 @@ HAS_CHAPTERS = ("mp4", "mov", "matroska", "webm", "nut")
 _AVI = ("ffv1",)
 """AVI stores an order but no timestamps: where a codec reorders frames readers have to guess, and guess differently."""
 
-_REFUSED_BY_MOV = ("libvpx-vp9", "libsvtav1", "libaom-av1", "librav1e", "av1_nvenc")
-"""QuickTime's muxer lists VP9 and AV1, and refuses them when it writes its header (FFmpeg, libavformat/movenc.c)."""
+_REFUSED_BY_MOV = ("vp9", "av1")
+"""QuickTime's muxer lists them, and refuses them when it writes its header (FFmpeg, libavformat/movenc.c)."""
 
 _MPEGTS = {
     *("h264", "hevc", "vvc", "mpeg1video", "mpeg2video", "mpeg4"),
@@ -97,7 +97,7 @@ def can_hold(ending: str, encoder: str) -> bool:
     from av.codec import Codec
 
     muxer = FORMATS[ending]
-    if muxer == "mov" and encoder in _REFUSED_BY_MOV:
+    if muxer == "mov" and Codec(encoder, "w").canonical_name in _REFUSED_BY_MOV:
         return False
     if muxer == "mpegts":
         return Codec(encoder, "w").canonical_name in _MPEGTS

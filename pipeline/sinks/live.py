@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal, TypeAlias
-from urllib.parse import urlsplit
 
+from pipeline.addresses import split_address
 from pipeline.errors import DerainError, UsageError
 from pipeline.redact import redact
 from pipeline.sinks.containers import FORMATS
@@ -100,14 +100,8 @@ def _kind(address: str) -> LiveDestination:
     if scheme:
         if scheme not in SCHEMES:
             raise UsageError(f"{redact(address)}: streams are pushed to {', '.join(SCHEMES)}, not {scheme}")
-        try:
-            parts = urlsplit(address)
-            host, port = parts.hostname or "", parts.port or _PORTS.get(scheme, 0)
-        except ValueError as error:
-            raise UsageError(
-                f"{redact(address)}: is no address; a port is a number up to 65535, "
-                "/ and # in a password are %2F and %23"
-            ) from error
+        parts = split_address(address)
+        host, port = parts.hostname or "", parts.port or _PORTS.get(scheme, 0)
         if not host:
             raise UsageError(f"{redact(address)}: names no host")
         if not port:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
 
+from pipeline.addresses import split_address
 from pipeline.colour import FULL
 from pipeline.errors import DerainError
 from pipeline.frame import StreamInfo
@@ -78,12 +78,13 @@ def live_address(
         stdin: File descriptor for "-".
 
     Raises:
-        DerainError: A network address of a kind we don't read, or none.
+        UsageError: It looks like a network address and is none.
+        DerainError: A network address of a kind we don't read.
     """
     scheme = source.partition("://")[0].lower() if "://" in source else ""
     silence = str(int(stall_timeout * 1_000_000))  # microseconds
     if scheme:
-        _check_port(source)
+        split_address(source)
     if source == "-":
         return LiveAddress(f"pipe:{stdin}", options=_PROBE, ends=True, timed=False)
     if source.startswith("lavfi:"):
@@ -107,15 +108,6 @@ def live_address(
     if scheme:
         raise DerainError(f"{redact(source)}: sources can be {', '.join(SCHEMES)}, not {scheme}")
     return LiveAddress(f"file:{source}", paced=True, ends=True)
-
-
-def _check_port(address: str) -> None:
-    try:
-        _ = urlsplit(address).port
-    except ValueError as error:
-        raise DerainError(
-            f"{redact(address)}: is no address; a port is a number up to 65535, / and # in a password are %2F and %23"
-        ) from error
 
 
 class LiveSource:
