@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pipeline.errors import UsageError
 from pipeline.live_status import LiveOrder, OnLoss, OnOverload, RtspTransport
 from pipeline.sinks.live import is_live_destination
-from pipeline.sources.live import is_live_source
+from pipeline.sources.live_address import is_live_source
 
 LIVE_MODEL = "stream-nano"
 """Unless another is asked for: the one that keeps up on a processor."""

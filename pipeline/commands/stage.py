@@ -65,7 +65,7 @@ def decode_stage(
     from pipeline.hosts.decode import Decoded, decode
     from pipeline.hosts.sender import StreamSender
     from pipeline.live_status import LiveOrder
-    from pipeline.sources.live import is_live_source
+    from pipeline.sources.live_address import is_live_source
 
     door = _client_door(connect, key, server_key, insecure_plain_tcp, largest)
     result: Decoded

@@ -14,7 +14,7 @@ from pipeline.live.messages import TICKS
 from pipeline.live_status import LiveOrder
 from pipeline.redact import redact
 from pipeline.sinks.live import live_destination
-from pipeline.sources.live import live_address
+from pipeline.sources.live_address import live_address
 
 
 def check_order(order: LiveOrder, *, stdio: bool = False) -> None:

@@ -16,7 +16,8 @@ from pipeline.live.mailbox import Mailbox
 from pipeline.live.notes import Notes
 from pipeline.live.pace import LONGEST_WAIT, Pace
 from pipeline.live.sound import SoundSender
-from pipeline.sources.live import LiveSource, SourceEnded, SourceLost, live_address, seconds_of
+from pipeline.sources.live import LiveSource, SourceEnded, SourceLost, seconds_of
+from pipeline.sources.live_address import live_address
 
 if TYPE_CHECKING:
     from av import AudioFrame, VideoFrame

@@ -31,7 +31,7 @@ def open_source(
     """
     if "://" in path and not os.path.exists(path):
         from pipeline.redact import redact
-        from pipeline.sources.live import is_live_source
+        from pipeline.sources.live_address import is_live_source
 
         if is_live_source(path):
             raise UsageError(f"{redact(path)}: is a network address; this command reads files and folders")

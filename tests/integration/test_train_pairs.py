@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -194,24 +195,24 @@ def test_asked_to_stop_it_keeps_what_it_has_learnt(
     lost, and the loader left a folder in the temporary one. Both go to the whole group of processes."""
     data = {"pairs": [{"path": str(pairs)}], "crop": 32, "batch": 2, "window": 1, "windows": 2}
     run = run_file(tmp_path, network=network, data=data, optim={"steps": 100_000}, checkpoint_every=100_000)
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", "train", str(run)],
-        stderr=subprocess.PIPE, text=True, start_new_session=True, env=ENVIRONMENT | {"TMPDIR": str(temporary)},
-    )  # fmt: skip
-    with process:
-        try:
-            assert any("step 5 " in line for line in process.stderr), "it ended by itself"
-            os.killpg(process.pid, number)
-            said = process.communicate(timeout=60)[1]
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+    # a path short enough for the loader's sockets
+    with tempfile.TemporaryDirectory(dir="/tmp") as temporary:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline", "train", str(run)],
+            stderr=subprocess.PIPE, text=True, start_new_session=True, env=ENVIRONMENT | {"TMPDIR": temporary},
+        )  # fmt: skip
+        with process:
+            try:
+                assert any("step 5 " in line for line in process.stderr), "it ended by itself"
+                os.killpg(process.pid, number)
+                said = process.communicate(timeout=60)[1]
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+        assert not list(Path(temporary).glob("pymp-*"))  # PyTorch keeps a cache of its own there
     assert process.returncode == 130, said
     told = re.search(r"interrupted; tiny is at step (\d+) of 100000; the same command goes on from there", said)
     assert told, said
     assert "Traceback" not in said
     assert checkpoint(run)["step"] == int(told[1]) >= 5
     assert (tmp_path / "runs/tiny/average.safetensors").exists()
-    assert not list(temporary.glob("pymp-*"))  # PyTorch keeps a cache of its own there

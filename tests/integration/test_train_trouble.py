@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,24 @@ def test_a_loss_that_is_none_is_said(pairs: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 1, done.returncode
     assert re.search(r"^derain: tiny: the loss is (nan|inf) at step \d; lower optim\.lr$", done.stderr, re.MULTILINE)
+
+
+def test_temporary_files_in_too_deep_a_folder(pairs: Path, tmp_path: Path) -> None:
+    """Batches go over sockets there, whose paths must be short: the run stood still before its first step."""
+    data = {"pairs": [{"path": str(pairs)}], "crop": 32, "batch": 2, "window": 1, "windows": 2}
+    run = run_file(tmp_path, network=TINY_STREAM, data=data, optim={"steps": 2})
+    for letters, code in ((76, 1), (75, 0)):
+        folder = Path(tempfile.mkdtemp("x" * (letters - len("/tmp/tmp12345678")), dir="/tmp"))
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "pipeline", "train", str(run)],
+                capture_output=True, text=True, timeout=100, env=ENVIRONMENT | {"TMPDIR": str(folder)}, check=False,
+            )  # fmt: skip
+        finally:
+            shutil.rmtree(folder)
+        assert done.returncode == code, done.stderr
+        said = f"derain: {folder}: too long a path for sockets; set TMPDIR to a shorter one, like /tmp"
+        assert (said in done.stderr.splitlines()) == (code == 1), done.stderr
 
 
 def test_a_run_goes_on_with_the_crops_it_had(pairs: Path, tmp_path: Path) -> None:

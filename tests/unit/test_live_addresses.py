@@ -10,7 +10,7 @@ from pipeline.errors import DerainError, UsageError
 from pipeline.live.check import check_order, resolved
 from pipeline.live_status import LiveOrder
 from pipeline.sinks.live import is_live_destination, live_destination
-from pipeline.sources.live import is_live_source, live_address
+from pipeline.sources.live_address import is_live_source, live_address
 from tests.front_door import derain
 
 
