@@ -30,8 +30,8 @@ $(READY): pyproject.toml constraints/cpu.txt
 demo: $(READY) ## make a rainy clip, derain it, compare: demo/*.mp4 and the PSNR before and after
 	@$(PY) examples/demo.py demo
 
-test: $(READY) ## run the whole suite: what is quick as two processes, then what has processes, sockets and clocks of its own
-	@$(PY) -m pytest -n 2 tests/unit; unit=$$?; $(PY) -m pytest tests/integration tests/gpu tests/tensorrt && exit $$unit
+test: $(READY) ## run the whole suite: what bears company as two processes, then what has clocks (marked `alone`)
+	@$(PY) -m pytest -n 2 --dist worksteal -m "not alone"; beside=$$?; $(PY) -m pytest -m alone && exit $$beside
 
 test-tensorrt: $(TRT_READY) ## check the TensorRT runtime as far as that goes without a GPU (1.2 GB the first time)
 	@timeout 1800 $(TRT) -m pytest -q -p no:cacheprovider --show-capture=no tests/tensorrt

@@ -13,7 +13,7 @@ from tests.live_run import LiveRun, accounted, frames_of, pts_of
 from tests.proxy import Proxy
 from tests.running import Running
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]
 
 
 def test_a_camera_behind_a_bad_wire(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.host_processes import WAIT, Stages, host_address, pictures, stages_in
 from tests.live_camera import Camera
 from tests.live_run import rising
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]
 
 QUICK = ("--preset", "ultrafast", "--gop", "0.4")
 

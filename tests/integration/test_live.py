@@ -22,7 +22,11 @@ import pytest
 from tests.live_camera import Camera
 from tests.live_run import PATIENCE, LiveRun, accounted, derain, frames_of, pts_of, rising, wait_for
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.skipif(sys.platform != "linux", reason="live streams need Linux")]
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(sys.platform != "linux", reason="live streams need Linux"),
+]
 
 
 def test_a_run_of_some_seconds(tmp_path: Path) -> None:

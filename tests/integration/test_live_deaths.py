@@ -14,7 +14,11 @@ import pytest
 from tests.live_camera import Camera
 from tests.live_run import LiveRun, frames_of, pts_of, rising, wait_for
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.skipif(sys.platform != "linux", reason="live streams need Linux")]
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(sys.platform != "linux", reason="live streams need Linux"),
+]
 
 
 def test_any_stage_may_die(tmp_path: Path) -> None:

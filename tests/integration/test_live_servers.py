@@ -13,7 +13,11 @@ from tests.live_camera import Camera
 from tests.live_run import PATIENCE, LiveRun, accounted, frames_of, pts_of, rising
 from tests.live_servers import RtmpServer, RtspServer, why_no_rtmp_server, why_no_rtsp_server
 
-pytestmark = [pytest.mark.timeout(500), pytest.mark.skipif(sys.platform != "linux", reason="live streams need Linux")]
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.timeout(500),
+    pytest.mark.skipif(sys.platform != "linux", reason="live streams need Linux"),
+]
 
 needs_rtsp = pytest.mark.skipif(bool(why_no_rtsp_server()), reason=why_no_rtsp_server() or "is there")
 needs_rtmp = pytest.mark.skipif(bool(why_no_rtmp_server()), reason=why_no_rtmp_server() or "is there")

@@ -12,7 +12,11 @@ import pytest
 from tests.live_camera import Camera
 from tests.live_run import PATIENCE, LiveRun, accounted, frames_of, pts_of, rising
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.skipif(sys.platform != "linux", reason="live streams need Linux")]
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(sys.platform != "linux", reason="live streams need Linux"),
+]
 
 
 def test_a_camera_that_goes_and_comes_back(tmp_path: Path) -> None:

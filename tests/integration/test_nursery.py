@@ -14,7 +14,11 @@ import pytest
 from tests.live_camera import Camera
 from tests.live_run import LiveRun, accounted
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")]
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only"),
+]
 
 
 def nursery_of(pid: int) -> psutil.Process:

@@ -14,6 +14,8 @@ import pytest
 
 from tests.clips import B_FRAMES, make_clip
 
+pytestmark = pytest.mark.alone
+
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'derain[ray]'")
 
 ARGUMENTS = ("--model", "identity", "--quiet")

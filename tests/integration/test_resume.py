@@ -18,6 +18,8 @@ import pytest
 
 from tests.clips import B_FRAMES, make_clip
 
+pytestmark = pytest.mark.alone
+
 FRAMES = 140
 
 

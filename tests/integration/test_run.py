@@ -18,6 +18,8 @@ import pytest
 from tests.clips import make_clip
 from tests.facts import facts
 
+pytestmark = pytest.mark.alone
+
 
 def command(*args: str | Path) -> list[str]:
     return [sys.executable, "-m", "pipeline", "run", *map(str, args)]

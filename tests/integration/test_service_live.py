@@ -13,7 +13,7 @@ import pytest
 from tests.running_service import RunningService, wait_for
 
 pytest.importorskip("starlette", reason="needs the serve extra")
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(240)]
 
 SOURCE = "lavfi:testsrc2=size=128x96:rate=10"
 

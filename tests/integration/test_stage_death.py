@@ -16,6 +16,8 @@ import pytest
 
 from tests.clips import make_clip
 
+pytestmark = pytest.mark.alone
+
 SLOW = ("--preset", "slower")
 """With the clip's length five seconds of work on a fast machine, so that there is a middle to be held in. With 140
 frames the job was at its end when it was hung up on, now and then, and rightly ended well."""

@@ -18,7 +18,7 @@ from tests.running_service import PATIENCE, TOKEN, RunningService
 pytest.importorskip("starlette", reason="needs the serve extra")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (the dev extra)")
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(240)]
 
 WAIT = PATIENCE * 1000
 PIXEL = """(at) => {
