@@ -6,12 +6,15 @@
     fake://dies?code=1&after=0.3      ends with a code, after seconds
     fake://usage                      says that the order can't be meant: code 2
     fake://deaf                       does not end on SIGTERM
+    fake://slow?drain=2               frames come; takes seconds to end on SIGTERM
+    fake://says?file=/tmp/x           frames come, but for what that file says: fields of a status, as JSON
     fake://mute                       never says a word
     fake://child?pid_file=/tmp/x      has a child process of its own, whose number it writes there
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -76,7 +79,11 @@ def main() -> int:
         if kind != "mute" and (now - told > 0.3 or number == 1):
             told = now
             _fill(status, number, lost=kind == "lost")
+            if kind == "says":
+                for name, value in json.loads(Path(wishes["file"]).read_text()).items():
+                    setattr(status, name, value)
             out.send(pack_status(status))
+    time.sleep(float(wishes.get("drain", 0)))
     status.state = "stopped"
     out.send(pack_status(status))
     zmq.Context.instance().destroy(linger=500)

@@ -1,7 +1,8 @@
 """The HTTP side of the service: the page, the streams as JSON, events, pictures, probes and metrics.
 
-Errors are JSON: `{"error": "one line"}`, with 400 for what can't be meant, 401 for a missing or wrong token, 403 where
-no token is set so that nobody may, 404 for a stream that is not there, 503 for what is not there now.
+Errors are JSON: `{"error": "one line"}`, with 400 for what can't be meant (a wrong file included), 401 for a missing or
+wrong token, 403 where no token is set so that nobody may, 404 for a stream that is not there, 503 for what can't be had
+now.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from starlette.staticfiles import StaticFiles
 from pipeline.errors import DerainError, UsageError
 from pipeline.redact import redact
 from pipeline.service.auth import COOKIE, Auth
+from pipeline.service.body import json_of
 from pipeline.service.guard import Guard
-from pipeline.service.manager import Manager, NoSuchStream
+from pipeline.service.manager import Manager, NoSuchStream, NotNow
 from pipeline.service.metrics import CONTENT_TYPE, StreamMetrics
 from pipeline.service.pictures import NoPicture, Pictures
 from pipeline.service.shown import shown
@@ -33,7 +35,6 @@ from pipeline.service.webrtc import TooManyViewers, WebRtcViewers
 
 PAGE = Path(__file__).parent.parent / "preview"
 EVENTS_EVERY = 0.5
-_LARGEST_BODY = 256 * 1024
 _BOUNDARY = "derain-frame"
 _log = logging.getLogger("derain.serve")
 Handler = Callable[[Request], Awaitable[Response]]
@@ -111,7 +112,7 @@ class Api:
                 return _error(404, str(error))
             except UsageError as error:
                 return _error(400, str(error))
-            except (NoPicture, TooManyViewers) as error:
+            except (NoPicture, NotNow, TooManyViewers) as error:
                 return _error(503, str(error))
             except DerainError as error:
                 return _error(500, str(error))
@@ -171,9 +172,7 @@ class Api:
         )
 
     async def _add(self, request: Request) -> Response:
-        if self._manager.draining:
-            raise NoPicture("the service is ending")
-        stream = self._manager.add(await _body(request))
+        stream = await self._manager.add(await json_of(request))
         return _json(shown(stream), 201)
 
     async def _remove(self, request: Request) -> Response:
@@ -181,23 +180,25 @@ class Api:
         return _json({"status": "removed"})
 
     async def _start(self, request: Request) -> Response:
-        stream = self._manager.get(request.path_params["name"])
+        stream = self._manager.to_change(request.path_params["name"])
         stream.start()
         return _json(shown(stream))
 
     async def _stop(self, request: Request) -> Response:
-        stream = self._manager.get(request.path_params["name"])
+        stream = self._manager.to_change(request.path_params["name"])
         await stream.stop()
         return _json(shown(stream))
 
     async def _restart(self, request: Request) -> Response:
-        stream = self._manager.get(request.path_params["name"])
-        await stream.stop()
-        stream.start()
+        stream = self._manager.to_change(request.path_params["name"])
+        await stream.restart()
         return _json(shown(stream))
 
     async def _reload(self, _request: Request) -> Response:
-        return _json(await self._manager.reload())
+        try:
+            return _json(await self._manager.reload())
+        except DerainError as error:  # the file is wrong, not the service
+            raise UsageError(str(error)) from error
 
     # ---- pictures
 
@@ -228,7 +229,7 @@ class Api:
         if self._viewers is None:
             raise NoPicture("WebRTC is off (webrtc.enabled); use pair.mjpeg")
         stream = self._manager.get(request.path_params["name"])
-        return _json(await self._viewers.answer(stream, await _body(request)))
+        return _json(await self._viewers.answer(stream, await json_of(request)))
 
 
 def _json(content: Any, status: int = 200) -> Response:
@@ -251,18 +252,3 @@ def _number(request: Request, key: str) -> float:
     if not math.isfinite(value):
         raise UsageError(f"{key}: a number is expected")
     return value
-
-
-async def _body(request: Request) -> Any:
-    """The JSON of a request, of bounded size. It must say that it is JSON, which another site's page can't unasked."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise UsageError("the request must have Content-Type: application/json")
-    held = b""
-    async for chunk in request.stream():
-        held += chunk
-        if len(held) > _LARGEST_BODY:
-            raise UsageError(f"a request may hold at most {_LARGEST_BODY // 1024} KB")
-    try:
-        return msgspec.json.decode(held)
-    except msgspec.DecodeError as error:
-        raise UsageError(f"the request is not JSON ({error})") from error

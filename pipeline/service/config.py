@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -160,8 +161,12 @@ class ServiceConfig(_Strict):
     streams: list[StreamConfig] = []
 
 
-def load_config(path: str) -> ServiceConfig:
+def load_config(path: str, others: Sequence[StreamConfig] = ()) -> ServiceConfig:
     """Read and check a file.
+
+    Args:
+        path: The file.
+        others: Streams that run besides those of the file; one with the name of one in the file gives way to it.
 
     Raises:
         DerainError: It can't be read or is not YAML (see `read_yaml`).
@@ -181,7 +186,7 @@ def load_config(path: str) -> ServiceConfig:
         config = ServiceConfig.model_validate(content)
     except ValidationError as error:
         raise UsageError("; ".join(_errors(error, file))) from error
-    _check_streams(config, file)
+    _check_streams(config, file, others)
     if config.max_streams is not None and config.lease_folder is None:
         raise UsageError(f"{path}:{file.line(('max_streams',))}: max_streams needs lease_folder: who runs the others?")
     return config
@@ -211,7 +216,7 @@ def _errors(error: ValidationError, file: YamlFile | None) -> list[str]:
             continue  # came from `defaults`, where it is wrong already
         key = dotted(place)
         if one["type"] == "extra_forbidden":
-            said[f"{where}{key}: unknown key; {_known(place)}"] = None
+            said[f"{where}{key}: unknown key; {_known(place, in_file=file is not None)}"] = None
         elif one["type"] == "missing":
             said[f"{where}{key} is missing"] = None
         elif one["type"] == "string_pattern_mismatch" and place[-1:] == ("id",):
@@ -225,19 +230,23 @@ def _errors(error: ValidationError, file: YamlFile | None) -> list[str]:
     return list(said)
 
 
-def _known(place: tuple[str | int, ...]) -> str:
-    """The keys that would have been known there."""
+def _known(place: tuple[str | int, ...], *, in_file: bool) -> str:
+    """The keys that would have been known there: in the file, or in a stream by itself."""
     groups: dict[str, type[BaseModel]] = {
         "listen": Listen, "restart": Restart, "defaults": StreamSettings, "streams": StreamConfig,
         "tracing": Tracing, "webrtc": WebRtc,
     }  # fmt: skip
-    group = groups.get(str(place[0]), ServiceConfig) if len(place) > 1 else ServiceConfig
+    if not in_file:
+        group: type[BaseModel] = StreamConfig
+    else:
+        group = groups.get(str(place[0]), ServiceConfig) if len(place) > 1 else ServiceConfig
     return f"known are {', '.join(sorted(group.model_fields))}"
 
 
-def _check_streams(config: ServiceConfig, file: YamlFile) -> None:
+def _check_streams(config: ServiceConfig, file: YamlFile, others: Sequence[StreamConfig]) -> None:
     seen: dict[str, int] = {}
-    writers: dict[str, str] = {}
+    named = {stream.id for stream in config.streams}
+    writers = {address: other.id for other in others if other.id not in named for address in other.destinations}
     for index, stream in enumerate(config.streams):
         if stream.id in seen:
             first = file.line(("streams", seen[stream.id], "id"))
@@ -248,9 +257,13 @@ def _check_streams(config: ServiceConfig, file: YamlFile) -> None:
             if (other := writers.setdefault(destination, stream.id)) != stream.id:
                 line = file.line(("streams", index, "destinations", number))
                 raise UsageError(
-                    f"{file.path}:{line}: streams[{index}].destinations[{number}]: "
-                    f"{redact(destination)} is where the stream {other!r} writes already"
+                    f"{file.path}:{line}: streams[{index}].destinations[{number}]: {taken(destination, other)}"
                 )
+
+
+def taken(destination: str, by: str) -> str:
+    """What is said where two streams would have one destination."""
+    return f"{redact(destination)} is where the stream {by!r} writes already"
 
 
 def _kind(value: Any) -> str:

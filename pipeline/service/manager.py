@@ -13,7 +13,7 @@ import zmq.asyncio
 from pipeline.errors import DerainError, UsageError
 from pipeline.redact import redact
 from pipeline.service.births import Births
-from pipeline.service.config import ServiceConfig, StreamConfig, load_config, parse_stream
+from pipeline.service.config import ServiceConfig, StreamConfig, load_config, parse_stream, taken
 from pipeline.service.lease import Lease
 from pipeline.service.shown import shown
 from pipeline.service.stream import Stream
@@ -25,6 +25,10 @@ _log = logging.getLogger("derain.serve")
 
 class NoSuchStream(DerainError):
     """A stream that is not there was named."""
+
+
+class NotNow(DerainError):
+    """What is asked for can't be done at this moment."""
 
 
 class Manager:
@@ -51,12 +55,13 @@ class Manager:
         """
         self._path, self._folder, self._adjust = path, folder, adjust
         self._births = Births(command)
-        self.config = config
+        self.config = self._began_with = config
         self._tracer = tracer or Tracer()
         self._context = zmq.asyncio.Context()
         self._streams: dict[str, Stream] = {}
         self._numbered = 0
-        self._reloading = asyncio.Lock()
+        self._changing = asyncio.Lock()
+        """Held while streams are added and taken out: each finds what the one before has left."""
         self.reload_error: str | None = None
         self.draining = False
         self.began = time.time()
@@ -78,7 +83,7 @@ class Manager:
             "now": time.time(),
             "draining": self.draining,
             "reload_error": self.reload_error,
-            "webrtc": self.config.webrtc.enabled,
+            "webrtc": self._began_with.webrtc.enabled,
             "streams": [shown(stream) for stream in self._streams.values()],
         }
 
@@ -112,10 +117,10 @@ class Manager:
         Raises:
             DerainError: The file is wrong; everything goes on as it was.
         """
-        async with self._reloading:
+        async with self._changing:
             with self._tracer.span("reload", {"file": self._path}):
                 try:
-                    config = self._adjust(load_config(self._path))
+                    config = self._adjust(load_config(self._path, self._added()))
                 except DerainError as error:
                     self.reload_error = redact(str(error))
                     _log.error("not reloaded: %s", self.reload_error)
@@ -125,12 +130,16 @@ class Manager:
                 _log.info("reloaded: %s", ", ".join(f"{len(names)} {what}" for what, names in result.items()))
                 return result
 
+    def _added(self) -> list[StreamConfig]:
+        """The streams that were added through the API."""
+        return [stream.config for stream in self._streams.values() if stream.origin == "api"]
+
     async def _apply(self, config: ServiceConfig) -> dict[str, list[str]]:
-        old, self.config = self.config, config
+        self.config = config
         fixed = ("listen", "tracing", "lease_folder", "webrtc")
         result: dict[str, list[str]] = {
             "added": [], "removed": [], "changed": [], "kept": [],
-            "restart": [name for name in fixed if getattr(old, name) != getattr(config, name)],
+            "restart": [name for name in fixed if getattr(self._began_with, name) != getattr(config, name)],
         }  # fmt: skip
         wanted = {stream.id: stream for stream in config.streams}
         going = []
@@ -145,7 +154,7 @@ class Manager:
             elif stream.origin == "file":
                 going.append(stream)
                 result["removed"].append(name)
-        await asyncio.gather(*(stream.stop() for stream in going))
+        await asyncio.gather(*(stream.retire() for stream in going))
         for stream in going:
             del self._streams[stream.config.id]
         for name, one in wanted.items():
@@ -157,24 +166,28 @@ class Manager:
         self._streams = {name: self._streams[name] for name in order}
         return result
 
-    def add(self, content: Any) -> Stream:
+    async def add(self, content: Any) -> Stream:
         """Add a stream as the API gets it; it lives until the service ends.
 
         Raises:
             UsageError: What is wrong with it.
+            NotNow: The service is ending.
         """
-        config = parse_stream(content, self.config.defaults)
-        if config.id in self._streams:
-            raise UsageError(f"there is a stream {config.id!r} already")
-        for other in self._streams.values():
-            for destination in config.destinations:
-                if destination in other.config.destinations:
-                    raise UsageError(f"{redact(destination)} is where the stream {other.config.id!r} writes already")
-        return self._add(config, "api")
+        async with self._changing:
+            self._must_not_end()
+            config = parse_stream(content, self.config.defaults)
+            if config.id in self._streams:
+                raise UsageError(f"there is a stream {config.id!r} already")
+            for other in self._streams.values():
+                for destination in config.destinations:
+                    if destination in other.config.destinations:
+                        raise UsageError(taken(destination, other.config.id))
+            return self._add(config, "api")
 
     def _add(self, config: StreamConfig, origin: str) -> Stream:
         self._numbered += 1
-        lease = Lease(self.config.lease_folder, config.id) if self.config.lease_folder else None
+        folder = self._began_with.lease_folder  # another one needs a restart of the service
+        lease = Lease(folder, config.id) if folder else None
         stream = Stream(
             config,
             self.config.restart,
@@ -198,10 +211,27 @@ class Manager:
 
     async def remove(self, name: str) -> None:
         """Stop a stream and forget it. Raises NoSuchStream."""
-        stream = self.get(name)
-        await stream.stop()
-        if self._streams.get(name) is stream:
+        async with self._changing:
+            stream = self.get(name)
+            await stream.retire()
             del self._streams[name]
+
+    def to_change(self, name: str) -> Stream:
+        """A stream that is to be started or stopped.
+
+        Raises:
+            NoSuchStream: There is none of this name.
+            NotNow: It is about to be gone, or the service is.
+        """
+        self._must_not_end()
+        stream = self.get(name)
+        if stream.retired:
+            raise NotNow(f"the stream {name!r} is being taken out or replaced; ask again in a moment")
+        return stream
+
+    def _must_not_end(self) -> None:
+        if self.draining:
+            raise NotNow("the service is ending")
 
     async def drain(self) -> None:
         """Stop all streams at once and wait until their files are closed."""

@@ -142,9 +142,13 @@ class Service:
 
         async def reload() -> None:
             _notify("RELOADING=1")
-            with suppress(DerainError):  # logged, and shown on the page; everything goes on as it was
-                await manager.reload()
-            _notify("READY=1")
+            try:
+                with suppress(DerainError):  # logged, and shown on the page; everything goes on as it was
+                    await manager.reload()
+            except Exception:  # ours: it must be seen, and systemd must not wait for ever
+                _log.exception("not reloaded: internal error")
+            finally:
+                _notify("READY=1")
 
         def on_stop() -> None:
             self._signals += 1

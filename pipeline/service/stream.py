@@ -14,6 +14,7 @@ from pipeline.errors import DerainError
 from pipeline.live_status import LiveStatus
 from pipeline.redact import redact
 from pipeline.service.births import Births
+from pipeline.service.claim import Claim
 from pipeline.service.config import Restart, StreamConfig
 from pipeline.service.inbox import Inbox
 from pipeline.service.lease import Holder, Lease
@@ -23,8 +24,8 @@ from pipeline.service.past import Past
 from pipeline.service.process import StreamProcess, cause_of_death
 from pipeline.service.state import State
 from pipeline.service.tracing import Tracer
+from pipeline.service.turns import Turns
 
-_LEASE_RETRY = 2.0
 _log = logging.getLogger("derain.serve")
 
 
@@ -63,14 +64,16 @@ class Stream:
         self._restart = restart
         self._pacing = Pacing(restart.first_delay, restart.longest_delay, restart.limit, restart.window)
         self._address, self._context = address, context
-        self._births, self._lease, self._room, self._tracer = births, lease, room, tracer or Tracer()
+        self._births, self._tracer = births, tracer or Tracer()
         self._state = State(self.past)
+        self._claim = Claim(lease, room, self._state)
         self._next_start = self._died = 0.0
         self._launches = 0
         self._process: StreamProcess | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._stop = asyncio.Event()
+        self._turns = Turns(self._keep_alive)
         self._why_killed = ""
+        self.retired = False
+        """Whether it is taken out of the service, and will not start again."""
 
     # ---- what others see
 
@@ -82,7 +85,7 @@ class Stream:
     @property
     def wanted(self) -> bool:
         """Whether it is meant to run."""
-        return self._task is not None and not self._stop.is_set()
+        return self._turns.wanted
 
     @property
     def occupies(self) -> bool:
@@ -126,34 +129,48 @@ class Stream:
     @property
     def holder(self) -> Holder | None:
         """Who has its lease, where another does."""
-        return self._lease.holder() if self._lease and self._state.known == "waiting" else None
+        return self._claim.holder
 
     # ---- what others do
 
     def start(self) -> None:
-        """Have it run from now on; nothing where it does."""
-        if self.wanted:
+        """Have it run from now on; where it still stops, as soon as it has. Nothing where it runs or is retired."""
+        if self.wanted or self.retired:
             return
         self._pacing.forget()
-        before = self._task
-        self._stop = asyncio.Event()
-        self._state.set("starting")
-        self._task = asyncio.create_task(self._keep_alive(before))
+        if self._turns.ended:
+            self._state.set("starting")
+        else:
+            self._state.set("stopping", "It starts again when it has stopped.")
+        self._turns.start()
 
     async def stop(self) -> None:
         """Have it drain and end; returns when its process is gone."""
-        if self._task is None:
-            return
-        self._stop.set()
-        if self._state.known not in ("stopped", "failed"):
-            self._state.set("stopping")
-        await asyncio.shield(self._task)
+        self._ask_to_stop()
+        await self._turns.end()
+
+    async def restart(self) -> None:
+        """Have it drain, end and start again; returns when its process is gone."""
+        self._ask_to_stop()
+        gone = self._turns.end()
+        self.start()  # now, not when it is gone: a stop that comes meanwhile was asked for later
+        await gone
+
+    async def retire(self) -> None:
+        """Stop it for good."""
+        self.retired = True
+        await self.stop()
 
     def kill(self) -> None:
         """End its process at once, as for the end of the service."""
-        self._stop.set()
+        self._turns.ask_to_stop()
         if self._process:
             self._process.kill()
+
+    def _ask_to_stop(self) -> None:
+        self._turns.ask_to_stop()
+        if not self._turns.ended:
+            self._state.set("stopping")
 
     def set_restart(self, restart: Restart, drain_seconds: float) -> None:
         """Take over how it is restarted and how long it may drain; the process is not touched."""
@@ -166,7 +183,7 @@ class Stream:
         """To be called several times a second: kills a process that hangs, notes what changed."""
         self._state.note()
         silence = self._state.silence
-        if self._process is None or self._stop.is_set():
+        if self._process is None:
             return
         if self._state.known == "live" and silence > self._restart.hang_timeout:
             self._end_hung(f"it had said nothing for {silence:.0f} s and was killed")
@@ -186,13 +203,11 @@ class Stream:
         self.past.note("failed", text)
         _log.error("%s failed: %s", self.config.id, redact(text))
 
-    async def _keep_alive(self, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await before
+    async def _keep_alive(self, stop: asyncio.Event) -> None:
         try:
-            while await self._take_lease():
-                ended = await self._live()
-                if self._stop.is_set() or not await self._bury(*ended):
+            while await self._claim.take(stop):
+                ended = await self._live(stop)
+                if stop.is_set() or not await self._bury(stop, *ended):
                     break
         except DerainError as error:
             self._fail(str(error))
@@ -200,50 +215,30 @@ class Stream:
             _log.exception("%s: internal error", self.config.id)
             self._fail(f"internal error: {type(error).__name__}: {error}")
         finally:
-            if self._stop.is_set():
-                self._state.set("stopped")
+            if stop.is_set():
+                self._state.set("starting" if self.wanted else "stopped")
                 self.past.note("stopped", "on request")
-            if self._lease:
-                self._lease.drop()
+            self._claim.drop()
             self._state.status = None
-            self._stop.set()
 
-    async def _take_lease(self) -> bool:
-        """Wait until the stream is ours; False where it is to stop before."""
-        if self._lease is None or self._lease.descriptor is not None:
-            return not self._stop.is_set()
-        while not self._stop.is_set():
-            self._state.set("waiting", "This worker has as many streams as it may.")
-            try:
-                if self._room():
-                    if self._lease.take():
-                        return True
-                    holder = self._lease.holder()
-                    self._state.set("waiting", f"{holder.host} has it." if holder else "Another worker has it.")
-            except DerainError as error:  # a shared folder may be away for a while
-                self._state.set("waiting", str(error))
-            await self._pause(_LEASE_RETRY)
-        return False
-
-    async def _live(self) -> tuple[int, str]:
+    async def _live(self, stop: asyncio.Event) -> tuple[int, str]:
         """One process, from its start to its end: its exit code and why it ended."""
         self._launches += 1
         self._why_killed = ""
         self._state.launched()
         address = f"{self._address}-{self._launches}"
         order = make_order(self.config, status=address, preview=f"{address}p" if self.config.preview else "")
-        lease = self._lease.descriptor if self._lease else None
         inbox = Inbox(self._context, address, self._take)
         with self._tracer.span("stream", {"stream": self.config.id, "launch": self._launches}) as span:
             try:
                 self._process = process = await StreamProcess.launch(
-                    self._births, order, self.config.model, self._print, lease
+                    self._births, order, self.config.model, self._print, self._claim.descriptor
                 )
-                code, drained = await process.until_end(self._stop, lambda: self.drain_seconds)
+                code, drained = await process.until_end(stop, lambda: self.drain_seconds)
                 if not drained:
                     self.past.note("killed", f"it had not drained after {self.drain_seconds:g} s")
                 self._died = time.monotonic()
-                if code not in (0, 2) and not self._stop.is_set():
+                if code not in (0, 2) and not stop.is_set():
                     self._next_start = self._died
                     self._state.set("restarting", "The process has ended.")
                 await process.clear()
@@ -260,7 +255,7 @@ class Stream:
         self.past.process_ended()
         return code, cause
 
-    async def _bury(self, code: int, cause: str) -> bool:
+    async def _bury(self, stop: asyncio.Event, code: int, cause: str) -> bool:
         """A process has ended by itself: wait and say True to start another, False to leave it."""
         if code == 0:
             self._state.set("stopped", cause or "The source ended.")
@@ -278,12 +273,8 @@ class Stream:
         self.restarts += 1
         self._next_start = self._died + delay  # what clearing away took is part of the pause
         self._state.set("restarting", f"{_sentence(cause)}.")
-        await self._pause(max(0.0, self._next_start - time.monotonic()))
-        return not self._stop.is_set()
-
-    async def _pause(self, seconds: float) -> None:
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), seconds)
+        await _pause(stop, max(0.0, self._next_start - time.monotonic()))
+        return not stop.is_set()
 
     def _take(self, status: LiveStatus) -> None:
         self._state.take(status)
@@ -291,6 +282,11 @@ class Stream:
 
     def _print(self, line: str) -> None:
         _log.info("%s: %s", self.config.id, redact(line))
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
 
 
 def _sentence(cause: str) -> str:

@@ -60,6 +60,8 @@ def read_yaml(path: str | Path) -> YamlFile:
         raise DerainError(f"{where}: not YAML ({error.problem or error.context})") from error
     except yaml.YAMLError as error:
         raise DerainError(f"{path}: not YAML ({error})") from error
+    except RecursionError as error:
+        raise DerainError(f"{path}: nested deeper than {_MAX_DEPTH} levels") from error
     result = YamlFile(str(path), {})
     if node is not None:
         result.content = _build(node, (), result)

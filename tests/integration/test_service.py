@@ -204,11 +204,27 @@ class TestChanging:
             ),
             ([], "an object with id"),
             (b"{", "not JSON"),
+            (b'{"id": "x", "source": "fake://runs", "source": "fake://lost"}', "source is given twice"),
+            (b"[" * 100_000, "nested too deeply"),
+            (b'{"id": "x", "source": ' + b"[" * 900 + b"]" * 900 + b"}", "source: Input should be a valid string"),
         ],
     )
     def test_what_cannot_be_meant_is_told(self, service: RunningService, body: Any, said: str) -> None:
+        """A text of nothing but brackets was answered with 500, and a page of traceback in the log."""
         status, answer = service.ask("/api/streams", "POST", body)
         assert status == 400 and said in answer["error"]
+        assert "Traceback" not in service.said()
+
+    def test_an_offer_that_is_nested_without_end(self, service: RunningService) -> None:
+        """As with a stream: 500, and a page of traceback."""
+        status, answer = service.ask("/api/streams/a/webrtc", "POST", b'{"type":' * 20_000)
+        assert status == 400 and answer["error"] == "the request is nested too deeply"
+        assert "Traceback" not in service.said()
+
+    def test_an_unknown_key_is_told_with_those_of_a_stream(self, service: RunningService) -> None:
+        """The keys of the whole file were named: listen, restart, streams …"""
+        _, answer = service.ask("/api/streams", "POST", {"id": "x", "source": "fake://runs", "sorce": "y"})
+        assert "audio, autostart" in answer["error"] and "listen" not in answer["error"]
 
     def test_nobody_may_where_no_token_is_set(self, tmp_path: Path) -> None:
         with RunningService(tmp_path, token=None, streams=[]) as running:
