@@ -83,6 +83,7 @@ class Failure(msgspec.Struct, frozen=True, tag=True):
     kind: FailureKind
     text: str
     trace: str = ""  # the traceback where it began, for --debug
+    stream: str = ""  # between hosts: what its stage is for, which may not have joined yet
 
     @classmethod
     def of(cls, stage: str, error: BaseException) -> Failure:
@@ -131,6 +132,7 @@ class Resume(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     written: int  # frames before this one are in the result and need not be kept
     frames: int  # how many may be on their way beyond `written`
     bytes: int
+    info: StreamInfo | None = None  # what the stream began with, which a camera that is back may not be
 
 
 class Written(msgspec.Struct, frozen=True, tag=True):

@@ -127,7 +127,7 @@ def encode_stage(
     Only pictures come over the link; sound, subtitles and chapters are copied from --source.
     """
     from pipeline.errors import DerainError, UsageError
-    from pipeline.hosts.encode import encode
+    from pipeline.hosts.encode import check, encode
     from pipeline.hosts.receiver import StreamReceiver
     from pipeline.live_status import LiveOrder
     from pipeline.redact import hide_arguments, redact
@@ -149,6 +149,7 @@ def encode_stage(
     shown = ", ".join(redact(destination) for destination in destinations)
     if any(redact(destination) != destination for destination in destinations):
         hide_arguments(sys.argv[1:])
+    check(destinations, options)
     door = _client_door(connect, key, server_key, insecure_plain_tcp, largest)
     stopped = _asked_to_stop()
     with _Interruptible(), StreamReceiver(door, stream, patience=patience, stop=stopped, say=_say(quiet)) as link:
@@ -204,7 +205,8 @@ def derain_stage(
         result = server.run(stopped)
     finally:
         server.close()
-    _tell(result, json, quiet, f"{result.streams} streams, {result.frames} frames in {result.steps} steps")
+    steps = f" in {result.steps} steps" if result.steps else ""
+    _tell(result, json, quiet, f"{result.streams} streams, {result.frames} frames{steps}")
 
 
 def _client_door(url: str, key: Path | None, server: Path | None, plain: bool, largest: int) -> ClientDoor:

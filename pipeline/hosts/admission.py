@@ -31,6 +31,7 @@ def objection(join: Join, streams: Mapping[str, Stream]) -> str:
         return f"the derain stage serves {MOST_STREAMS} streams already"
     if join.role == "decode" and join.info is None:
         return "a decode stage must say what it sends"
-    if join.role == "decode" and stream and stream.info is not None and join.info != stream.info:
+    known = stream.info if stream and join.role == "decode" else None
+    if known and join.info and join.info != known and not (known.live and join.info.live):  # cameras' are made to fit
         return f"stream {join.stream} is under way with another video; choose another --stream"
     return ""

@@ -12,16 +12,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self
 
+import msgspec
 import zmq
 
 from pipeline.endpoint import SLICE_MS, Stopped
-from pipeline.errors import DerainError, UsageError
+from pipeline.errors import DerainError
 from pipeline.hosts.doors import ClientDoor
 from pipeline.socket_events import next_event
 from pipeline.wire import PROTOCOL, Failure, FrameMsg, Join, Message, StageFailed, pack, unpack
 
 PATIENCE = 300.0
 """Seconds that a stage waits for one that has gone, or has not come yet."""
+_TELL_AFTER = 5.0
+"""Seconds after which it is said for whom we wait."""
+_LAST_WORDS = 1.0
+"""Seconds that a stage which has not joined yet, and fails, gives its connection to come about, to say so."""
 _BROKEN_HANDSHAKES = 4
 """In a row: a derain stage that dies in one breaks it too."""
 _EVENTS = (
@@ -62,7 +67,7 @@ class HostClient:
         self._context: zmq.Context[Any] = zmq.Context()
         self._joined = False
         """Whether the derain stage has answered our latest `Join`."""
-        self._connected = False
+        self._connected = self._spoken = self._told = False
         self._broken = 0
         self._missing_since: float | None = time.monotonic()
         self._open()
@@ -73,8 +78,13 @@ class HostClient:
     def __exit__(self, _kind: object, value: BaseException | None, _trace: object) -> None:
         """Leaving on an error of our own tells the others, whose stream ends too."""
         if isinstance(value, Exception) and not isinstance(value, Stopped | StageFailed):
-            with suppress(zmq.Again):  # where we were refused there is nobody to send to, and never will be
-                self._socket.send(pack(Failure.of(self.role, value)), zmq.NOBLOCK)
+            failure = msgspec.structs.replace(Failure.of(self.role, value), stream=self.stream)
+            deadline = time.monotonic() + _LAST_WORDS
+            with suppress(zmq.Again, DerainError):  # where we were refused there is nobody to send to, nor will be
+                while not (self._spoken or self._connected) and time.monotonic() < deadline:
+                    if self._monitor.poll(SLICE_MS):
+                        self._lost()
+                self._socket.send(pack(failure), zmq.NOBLOCK)
         self.close()
 
     def close(self) -> None:
@@ -100,7 +110,24 @@ class HostClient:
         self._socket.close(linger if self._connected else 0)
 
     def _post(self, message: Message) -> None:
-        self._socket.send(pack(message))
+        self._spoken = True
+        self._deliver([pack(message)])
+
+    def _deliver(self, parts: list[Any], **how: bool) -> None:
+        """Send. Where libzmq has given the connection up a send would wait for ever: while it can't, look about as
+        `_receive` does, and raise what that raises. Where we connect anew meanwhile, the message is of no use any more.
+        """
+        while True:
+            try:
+                self._socket.send_multipart(parts, zmq.NOBLOCK, **how)
+                return
+            except zmq.Again:
+                if self._stop():
+                    raise Stopped from None
+                self._check_patience(time.monotonic())
+            if self._monitor.poll(SLICE_MS) and self._lost():
+                self._connect_again()
+                return
 
     def _rejoin(self) -> None:
         """Connect anew and say who we are."""
@@ -110,11 +137,15 @@ class HostClient:
         self._missing_since = self._missing_since or time.monotonic()
         self._post(self._joining())
 
+    def _connect_again(self) -> None:
+        self._say(f"stream {self.stream}: lost the derain stage at {self._door.url}, connecting again")
+        self._rejoin()
+
     def _receive(self, timeout: float | None) -> tuple[Message, zmq.Frame | None] | None:
         """The next message and its second part; None after `timeout` seconds, or where the connection was made again.
 
-        Raises StageFailed with the failure of another stage (UsageError where that is one); DerainError where we are
-        not let in, nobody answers, or what comes is no message; Stopped.
+        Raises StageFailed with the failure of another stage; DerainError where we are not let in, nobody answers, or
+        what comes is no message; Stopped.
         """
         started = time.monotonic()
         deadline = None if timeout is None else started + timeout
@@ -131,8 +162,7 @@ class HostClient:
                 left = SLICE_MS / 1000 if deadline is None else min(SLICE_MS / 1000, max(0.0, deadline - now))
                 ready = self._poller.poll(math.ceil(left * 1000))
                 if any(socket is self._monitor for socket, _ in ready) and self._lost():
-                    self._say(f"stream {self.stream}: lost the derain stage at {self._door.url}, connecting again")
-                    self._rejoin()
+                    self._connect_again()
                     return None
                 if not ready and deadline is not None and now >= deadline:
                     return None
@@ -142,10 +172,17 @@ class HostClient:
     def _read(self, parts: list[zmq.Frame]) -> tuple[Message, zmq.Frame | None]:
         message = unpack(parts[0].buffer)
         if isinstance(message, Failure):
-            raise UsageError(message.text) if message.kind == "usage" else StageFailed(message)
+            raise StageFailed(self._theirs(message))
         if len(parts) != (2 if isinstance(message, FrameMsg) else 1):
             raise self._confused(f"a {type(message).__name__} in {len(parts)} parts")
         return message, parts[1] if len(parts) == 2 else None
+
+    def _theirs(self, failure: Failure) -> Failure:
+        """What has failed elsewhere, in words for who reads it here, where the options are others."""
+        if failure.stage != self.other:
+            return failure
+        kind = "failed" if failure.kind == "usage" else failure.kind
+        return msgspec.structs.replace(failure, kind=kind, text=f"the {failure.stage} stage: {failure.text}")
 
     def _lost(self) -> bool:
         """Take in what the monitor says; whether a connection that stood has gone."""
@@ -172,7 +209,14 @@ class HostClient:
         return False
 
     def _check_patience(self, now: float) -> None:
-        if self._missing_since is None or not self._patience or now < self._missing_since + self._patience:
+        if self._missing_since is None:
+            return
+        away = now - self._missing_since
+        if away >= _TELL_AFTER and not self._told:
+            self._told = True
+            whom = f"an {self.other} stage" if self.other == "encode" else f"a {self.other} stage"
+            self._say(f"stream {self.stream}: waiting for {whom if self._connected else f'{self._door.url} to answer'}")
+        if not self._patience or away < self._patience:
             return
         if self._connected:
             raise DerainError(
@@ -193,7 +237,7 @@ class HostClient:
             )
         if self.reconnects and not self._joined:
             self._say(f"stream {self.stream}: connected again")
-        self._joined, self._missing_since = True, None
+        self._joined, self._missing_since, self._told = True, None, False
 
     def _confused(self, what: str) -> DerainError:
         return DerainError(f"stream {self.stream}: got {what} from the derain stage: frames are lost, giving up")

@@ -17,6 +17,7 @@ from pipeline.live.messages import LiveStageOrder
 from pipeline.live.notes import Notes
 from pipeline.live.reader import Read, Reader
 from pipeline.live_status import LiveOrder
+from pipeline.pixels import carried_format
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -38,7 +39,7 @@ def decode_live(order: LiveOrder, link: StreamSender, stop: Callable[[], bool]) 
     """Send frames until `stop` says so or the source ends (or is lost, where the order's `on_loss` is "stop"); returns
     when the encode stage has closed what it writes.
 
-    All frames have the size of the first, as players and recordings want one.
+    All frames are made to be like the stream's first, as players and recordings want one size.
 
     Raises:
         DerainError: The source can't be read, or another stage has failed.
@@ -62,7 +63,8 @@ def decode_live(order: LiveOrder, link: StreamSender, stop: Callable[[], bool]) 
                 continue
             if info is None:
                 info = msgspec.structs.replace(read.info, live=True, sound=False)
-                link.join(info)
+                link.join(info, stop)
+                info = link.info
                 reset = "restart" if link.frames else ""
             has_room = link.room(frame_bytes(info.pixel_format, info.width, info.height), _SLICE)
             read = reader.box.take(0) or read
@@ -94,6 +96,8 @@ def decode_live(order: LiveOrder, link: StreamSender, stop: Callable[[], bool]) 
 
 def _fitted(read: Read, info: StreamInfo) -> Read:
     frame: VideoFrame = read.frame
-    if (frame.width, frame.height) == (info.width, info.height):
+    carried = carried_format(frame.format.name)
+    if (frame.width, frame.height, carried) == (info.width, info.height, info.pixel_format):
         return read
-    return Read(frame.reformat(info.width, info.height), read.info, read.pts, read.read_at, read.number)
+    form = None if carried == info.pixel_format else info.pixel_format
+    return Read(frame.reformat(info.width, info.height, form), read.info, read.pts, read.read_at, read.number)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket as socketlib
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from pipeline.keys import KeyPair, read_allowed
 LARGEST_MESSAGE = 256 << 20
 """Bytes. A frame of 7680 × 4320 in 16-bit 4:4:4 is 199 MB; a peer that sends more is cut off."""
 PLAIN = "--insecure-plain-tcp"
+_PORT = re.compile(r"^tcp://.+:(\d+|\*)$")
 _IPV4 = re.compile(r"tcp://\d+\.\d+\.\d+\.\d+:")
 _log = logging.getLogger(__name__)
 
@@ -46,13 +48,21 @@ class ServerDoor:
         _check(self.url, self.key is not None, self.plain, "--key and --allow (derain keys makes keys)")
         if self.key and self.allowed is None:
             raise UsageError("--key needs --allow FILE, the list of public keys that may connect")
+        if self.allowed and self.key is None:
+            raise UsageError("--allow needs --key FILE, our secret file; without keys everybody is let in")
         if self.allowed:
             read_allowed(self.allowed)
-        if self.url.startswith("ipc://"):
-            _check_private(Path(self.url.removeprefix("ipc://")).parent)
+        if self._path:
+            _check_private(self._path.parent)
+
+    @property
+    def _path(self) -> Path | None:
+        return Path(self.url.removeprefix("ipc://")) if self.url.startswith("ipc://") else None
 
     def open(self, context: zmq.Context[Any]) -> tuple[zmq.Socket[bytes], ThreadAuthenticator | None]:
         """A bound ROUTER socket, and the authenticator to stop when it is closed. DerainError where it can't bind."""
+        if self._path:
+            _check_free(self._path)
         socket: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
         authenticator = None
         try:
@@ -71,6 +81,11 @@ class ServerDoor:
                 authenticator.stop()
             raise DerainError(f"the derain stage can't listen at {self.url}: {error}") from error
         return socket, authenticator
+
+    def closed(self) -> None:
+        """Nobody listens here any more."""
+        if self._path:
+            self._path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -129,8 +144,12 @@ def _check(url: str, keys: bool, plain: bool, which: str) -> None:
     if url.startswith("ipc://"):
         if keys:
             raise UsageError(f"{url}: keys are for tcp://; an ipc:// address is guarded by its folder")
+        if len(os.fsencode(url.removeprefix("ipc://"))) > zmq.IPC_PATH_MAX_LEN:
+            raise UsageError(f"{url}: too long a path for a socket, {zmq.IPC_PATH_MAX_LEN} bytes at most")
     elif not url.startswith("tcp://"):
         raise UsageError(f"{url}: an address is tcp://HOST:PORT or ipc://PATH")
+    elif not (port := _PORT.search(url)) or int(port[1].replace("*", "0")) > 65535:  # which ZeroMQ takes modulo 65536
+        raise UsageError(f"{url}: an address is tcp://HOST:PORT; a port is a number up to 65535")
     elif keys and plain:
         raise UsageError(f"{PLAIN} and keys: choose one")
     elif not (keys or plain):
@@ -146,6 +165,22 @@ def _check_private(folder: Path) -> None:
         ) from error
     if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
         raise DerainError(f"{folder}: others can reach a socket there; use a folder of your own: mkdir -m 700 FOLDER")
+
+
+def _check_free(path: Path) -> None:
+    """ZeroMQ removes what is there, whatever it is, and listens in its place."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise DerainError(f"{path}: exists and is no socket; choose another name")
+    with socketlib.socket(socketlib.AF_UNIX) as trial:
+        try:
+            trial.connect(os.fspath(path))
+        except OSError:
+            return  # left behind by one that was killed
+    raise DerainError(f"{path}: another derain stage listens there; choose another name, or end that one")
 
 
 def _set(socket: zmq.Socket[bytes], url: str, largest: int) -> None:

@@ -8,8 +8,15 @@ from pipeline.errors import UsageError
 from pipeline.frame import StreamInfo
 from pipeline.hosts.receiver import FAREWELL, StreamReceiver
 from pipeline.live_status import LiveOrder
+from pipeline.picture_names import is_picture
 from pipeline.sinks import open_sink
-from pipeline.sinks.options import EncodeOptions
+from pipeline.sinks.containers import check_codec, format_of
+from pipeline.sinks.destination import is_folder
+from pipeline.sinks.live import is_live_destination, live_destination
+from pipeline.sinks.options import EncodeOptions, encoder_settings
+from pipeline.sinks.temporary import check_destination
+
+_ANY_SIZE = (640, 480)
 
 
 class Encoded(msgspec.Struct, kw_only=True):
@@ -31,6 +38,24 @@ class LiveEncoded(Encoded, kw_only=True):
     filled: int  # frames of ours, shown while none came
     sink_dropped: dict[str, int]  # frames that a destination did not get, by its address without credentials
     restarts: int  # of the processes that write
+
+
+def check(destinations: list[str], options: EncodeOptions) -> None:
+    """What can be known to be wrong before the stream is known, whether that is a file's or a camera's.
+
+    Raises:
+        UsageError: A destination can't be meant, or codec, quality and container don't fit each other.
+        DerainError: A destination can't be written.
+    """
+    for destination in destinations:
+        if is_live_destination(destination):
+            encoder = encoder_settings(options, "yuv420p", *_ANY_SIZE).codec
+            live_destination(destination, overwrite=options.overwrite, encoder=encoder, sound=False)
+            continue
+        check_destination(destination.rstrip("/") or "/", options.overwrite)
+        if not (is_folder(destination) or is_picture(destination)):
+            format_of(destination)
+            check_codec(destination, encoder_settings(options, "yuv420p", *_ANY_SIZE).codec)
 
 
 def encode(

@@ -27,6 +27,7 @@ class Post:
 
     def __init__(self, door: ServerDoor) -> None:
         self._context: zmq.Context[Any] = zmq.Context()
+        self._door = door
         try:
             self._socket, self._authenticator = door.open(self._context)
         except DerainError:
@@ -70,3 +71,4 @@ class Post:
         if self._authenticator:
             self._authenticator.stop()
         self._context.term()
+        self._door.closed()

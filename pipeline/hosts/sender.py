@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
-from pipeline.endpoint import check_turn
+from pipeline.endpoint import SLICE_MS, Stopped, check_turn
 from pipeline.errors import DerainError
 from pipeline.frame import Frame, StreamInfo
 from pipeline.hosts.client import HostClient
@@ -48,15 +49,24 @@ class StreamSender(HostClient):
         self._end: End | None = None
         self._acknowledged: int | None = None
 
-    def join(self, info: StreamInfo) -> None:
-        """Announce the stream; returns when the derain stage and the stream's encode stage are there."""
+    def join(self, info: StreamInfo, stop: Callable[[], bool] = lambda: False) -> None:
+        """Announce the stream; returns when the derain stage and the stream's encode stage are there. `Stopped` as soon
+        as `stop` says so: there is nothing yet to bring to an end."""
         if info == self._info and self._joined:
             return  # decoded again after a `Rewind`
         self._info = info
         self._missing_since = time.monotonic()
         self._post(self._joining())
         while not self._joined:
-            self._take(None)
+            if stop():
+                raise Stopped
+            self._take(SLICE_MS / 1000)
+
+    @property
+    def info(self) -> StreamInfo:
+        """What the frames must be like: what was announced, or with `live` what the stream began with."""
+        assert self._info is not None
+        return self._info
 
     def send(self, frame: Frame) -> None:
         """Send one frame, waiting for its turn first. Its pixels must not be written to afterwards.
@@ -125,7 +135,7 @@ class StreamSender(HostClient):
 
     def _transmit(self, frame: Frame) -> None:
         head = pack(FrameMsg(frame.header, self._epoch))
-        self._socket.send_multipart([head, frame.pixels.data], copy=False, track=False)
+        self._deliver([head, frame.pixels.data], copy=False, track=False)
 
     def _take(self, timeout: float | None) -> bool:
         """Take in one message, if one comes in time."""
@@ -154,8 +164,10 @@ class StreamSender(HostClient):
         begun = self._epoch > 0
         self._epoch, self._window, self._window_bytes = resume.epoch, resume.frames, resume.bytes
         if self.live:
+            self._info = resume.info or self._info
             self._window = min(self._window, LIVE_IN_FLIGHT)
-            self.lost += max(0, self.frames - resume.next) if begun else 0
+            # an encode stage that begins anew begins with 0, whatever was written before
+            self.lost += max(0, self.frames - max(resume.next, self._written)) if begun else 0
             self.frames, self._written = resume.next, resume.written
             self._kept.clear()
             self._kept_bytes = 0

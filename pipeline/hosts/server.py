@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Callable
 
-import msgspec
 import numpy as np
 import zmq
 
@@ -21,6 +20,7 @@ from pipeline.hosts.admission import objection
 from pipeline.hosts.client import PATIENCE
 from pipeline.hosts.doors import ServerDoor
 from pipeline.hosts.post import Post
+from pipeline.hosts.served import Served
 from pipeline.hosts.streams import BYTES_IN_FLIGHT, FRAMES_IN_FLIGHT, OutOfStep, Stream
 from pipeline.wire import (
     PROTOCOL,
@@ -42,17 +42,6 @@ BATCH_WAIT = 0.004
 """Seconds that a frame which is ready waits for those of other streams, to be derained together."""
 _TICK = 1.0
 _POLL_MS = 100
-
-
-class Served(msgspec.Struct, kw_only=True):
-    """What a derain stage has done so far: the JSON line of `derain stage derain --json`."""
-
-    frames: int = 0
-    steps: int = 0
-    streams: int = 0
-    failed: int = 0
-    joins: int = 0
-    resets: dict[str, int] = {}
 
 
 class DerainServer:
@@ -131,7 +120,7 @@ class DerainServer:
             if isinstance(message, Join):
                 self._join(peer, message)
             elif stream is None:
-                pass  # of a stream that has ended, or a stage that another has replaced
+                self._from_stranger(message)
             elif isinstance(message, Failure):
                 self._drop(stream, message)
             elif peer == stream.decode:
@@ -143,6 +132,14 @@ class DerainServer:
                 self._drop(stream, Failure("derain", "failed", f"stream {stream.name}: {error}"))
             else:
                 self._send(peer, Failure("derain", "failed", str(error)))
+
+    def _from_stranger(self, message: Message) -> None:
+        """Of a stream that has ended, a stage that another has replaced, or one that fails before it has joined."""
+        if not isinstance(message, Failure) or (stream := self._streams.get(message.stream)) is None:
+            return
+        peer = {"decode": stream.decode, "encode": stream.encode}.get(message.stage, b"")
+        if peer is None or message.stage in stream.gone_since:
+            self._drop(stream, message)
 
     def _from_decode(self, stream: Stream, message: Message, parts: list[zmq.Frame]) -> None:
         match message:
@@ -225,6 +222,7 @@ class DerainServer:
                 written=stream.written,
                 frames=FRAMES_IN_FLIGHT,
                 bytes=BYTES_IN_FLIGHT,
+                info=stream.info,
             ),
         )
         if stream.closed is not None:
@@ -243,7 +241,7 @@ class DerainServer:
             self._pass_on(stream, result)
             self.served.frames += 1
             self._end(stream)
-        self.served.steps = self._batcher.steps
+        self.served.steps = self._batcher.steps or None
 
     def _pass_on(self, stream: Stream, frame: Frame) -> None:
         self._send(stream.encode, FrameMsg(frame.header), frame.pixels.data)
@@ -267,7 +265,8 @@ class DerainServer:
     def _drop(self, stream: Stream, failure: Failure) -> None:
         """This stream can't go on; both its ends hear why."""
         self.served.failed += 1
-        self._say(f"stream {stream.name}: {failure.text}")
+        prefix = f"stream {stream.name}: "
+        self._say(prefix + failure.text.removeprefix(prefix))
         for peer in (stream.decode, stream.encode):
             self._send(peer, failure)
         self._forget(stream)

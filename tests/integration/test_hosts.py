@@ -126,6 +126,10 @@ def test_what_cannot_be_meant_is_said_in_one_line(tmp_path: Path, derain: Derain
         (("derain", "--listen", "tcp://127.0.0.1:*", "--key", "none.secret"), 1, "can't read the secret key"),
         (("derain", "--listen", "ipc:///tmp/x", "--model", "identity"), 1, "others can reach a socket there"),
         (("encode", clip, "--connect", "tcp://127.0.0.1:1", "--insecure-plain-tcp"), 1, "exists already"),
+        (("encode", "x.mkv", "--codec", "none", "--connect", "ipc:///tmp/none"), 2, "has no such encoder"),
+        (("encode", "none/x.mkv", "--connect", "ipc:///tmp/none"), 1, "there is no folder"),
+        (("encode", "x.xyz", "--connect", "ipc:///tmp/none"), 2, "cannot tell a video container"),
+        (("encode", "x.webm", "--connect", "ipc:///tmp/none"), 2, "cannot hold libx264"),
         (
             ("decode", clip, "--connect", "tcp://127.0.0.1:1", "--insecure-plain-tcp", "--patience", "0.5"),
             *(1, "does a derain stage listen there"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,3 +140,40 @@ def test_doors_that_would_stand_open_are_refused(tmp_path: Path, keys: dict[str,
         ServerDoor(f"ipc://{shared}/x")
     with pytest.raises(DerainError, match="no such folder"):
         ServerDoor(f"ipc://{tmp_path}/none/x")
+
+
+def test_nothing_is_lost_and_nobody_is_pushed_out_where_a_socket_is_made(address: str) -> None:
+    """ZeroMQ removes what is at the path first: a film was gone, and a second derain stage took the first one's place
+    without either of them knowing."""
+    path = Path(address.removeprefix("ipc://"))
+    path.write_text("a film")
+    with pytest.raises(DerainError, match="exists and is no socket"):
+        Server(ServerDoor(address))
+    assert path.read_text() == "a film"
+    path.unlink()
+    first = Server(ServerDoor(address))
+    with pytest.raises(DerainError, match="another derain stage listens there"):
+        Server(ServerDoor(address))
+    encoding = Running(lambda: Encode(ClientDoor(address), "cam"))
+    decode(ClientDoor(address), "cam", 3)
+    encoding.outcome()
+    first.stop()
+    assert not path.exists()
+    with socket.socket(socket.AF_UNIX) as killed:  # what one leaves that was killed
+        killed.bind(os.fspath(path))
+    Server(ServerDoor(address)).stop()
+
+
+@pytest.mark.parametrize("port", ["80000", "", "abc", "-1"])
+def test_ports_that_cannot_be_are_refused(port: str) -> None:
+    """73038 was taken modulo 65536: the frames went to whatever stage listened at 7502."""
+    for door in (ServerDoor, ClientDoor):
+        with pytest.raises(UsageError, match="a port is a number up to 65535"):
+            door(f"tcp://127.0.0.1:{port}", plain=True)
+    with pytest.raises(UsageError, match="a port is a number"):
+        ClientDoor("tcp://127.0.0.1", plain=True)
+
+
+def test_a_list_without_keys_would_let_everybody_in(tmp_path: Path, keys: dict[str, KeyPair]) -> None:
+    with pytest.raises(UsageError, match="--allow needs --key"):
+        ServerDoor("tcp://127.0.0.1:*", None, tmp_path / "allowed", plain=True)

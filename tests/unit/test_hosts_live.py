@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -18,7 +19,8 @@ class Taken:
 
     stream, frames, lost, reconnects = "main", 0, 0, 0
 
-    def join(self, info: StreamInfo) -> None: ...
+    def join(self, info: StreamInfo, stop: Callable[[], bool]) -> None:
+        self.info = info
 
     def room(self, size: int, timeout: float) -> bool:
         return True
