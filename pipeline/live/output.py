@@ -98,6 +98,9 @@ class Output:
             self._stage.texts["output"] = f"{'failed' if self._gone else 'waiting'}: {error}"
             self._stage.texts["error"] = str(error)
             self._stage.count("dropped", coded.stream == 0)
+        if isinstance(self._to, LiveMuxer) and self._to.gave_way:
+            shown = redact(self._stage.order.destinations[self._stage.told.output])
+            self._stage.warn(f"{shown}: the disk was full, and the oldest segments were removed to go on")
         self._stage.busy(time.monotonic() - began)
 
     def close(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal, TypeAlias
@@ -12,6 +11,7 @@ from pipeline.addresses import split_address
 from pipeline.errors import DerainError, UsageError
 from pipeline.redact import redact
 from pipeline.sinks.containers import FORMATS
+from pipeline.sinks.rolling_name import is_template, unknown_field
 
 Kind: TypeAlias = Literal["push", "file", "rolling", "hls", "stdout", "camera"]
 
@@ -83,7 +83,9 @@ def live_destination(address: str, *, overwrite: bool, encoder: str, sound: bool
     if made.kind in ("file", "rolling"):
         folder = os.path.dirname(os.path.abspath(address))
         if not os.path.isdir(folder):
-            raise DerainError(f"{address}: there is no folder {folder}; make it first")
+            fields = any(is_template(part) for part in folder.split(os.sep))
+            only = "; fields of the time are for the file's name only" if fields else ""
+            raise DerainError(f"{address}: there is no folder {folder}; make it first{only}")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise DerainError(f"{address}: no right to write into {folder}; choose another place")
         if made.kind == "file" and os.path.lexists(address) and not overwrite:
@@ -119,12 +121,11 @@ def _kind(address: str) -> LiveDestination:
         raise UsageError(f"{address}: cannot tell a container from the ending {ending or '(none)'!r}; use {known}")
     if ending in (".avi", ".mov", ".m4v"):
         raise UsageError(f"{address}: {ending} is not playable when it is cut off; record to .mkv, .ts or .mp4")
-    return LiveDestination(address, "rolling" if is_template(address) else "file", FORMATS[ending])
-
-
-def is_template(name: str) -> bool:
-    """Whether a file's name has fields of strftime, like cam-%Y%m%d-%H%M%S.mkv."""
-    return bool(re.search(r"%-?[A-Za-z]", name))
+    if not is_template(address):
+        return LiveDestination(address, "file", FORMATS[ending])
+    if field := unknown_field(address):
+        raise UsageError(f"{address}: {field} is no field that a name is made of; use %Y %m %d %H %M %S, %% is a %")
+    return LiveDestination(address, "rolling", FORMATS[ending])
 
 
 def _check_camera(address: str) -> None:

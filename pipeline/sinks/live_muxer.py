@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
-import re
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -15,7 +14,10 @@ from typing import TYPE_CHECKING
 from pipeline.errors import DerainError
 from pipeline.live.messages import TICKS, Coded
 from pipeline.redact import redact, scrub
+from pipeline.sinks.attempt import remove_if_empty
 from pipeline.sinks.live import LiveDestination
+from pipeline.sinks.ring import Ring
+from pipeline.sinks.rolling_name import name_now
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 5.0
 HLS_ENTRIES = 10
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _OPTIONS = {
     "mp4": {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"},  # playable when cut off
     "matroska": {"cluster_time_limit": "1000", "flush_packets": "1"},
@@ -43,7 +46,7 @@ class LiveMuxer:
         destination: Where to.
         stdout: File descriptor for "-".
         segment_time: Seconds of a rolling segment.
-        keep: Rolling segments that are kept; 0: all.
+        keep: Rolling segments that are kept; 0: all. With a number the oldest also gives way to a disk that is full.
         overwrite: Whether the first file may replace one that is there.
     """
 
@@ -51,8 +54,11 @@ class LiveMuxer:
         self, destination: LiveDestination, *, stdout: int, segment_time: float, keep: int, overwrite: bool
     ) -> None:
         self.destination = destination
-        self._stdout, self._segment, self._keep = stdout, round(segment_time * TICKS), keep
+        self._stdout, self._segment = stdout, round(segment_time * TICKS)
+        self._ring = Ring(destination.address, keep) if destination.kind == "rolling" and keep else None
         self._overwrite = overwrite
+        self._made = ""  # the file that is open, where it was not there before
+        self._broken = self._full = False  # of what is open: whether writing failed, and for want of room
         self._output: OutputContainer | None = None
         self._template: InputContainer | None = None
         self._streams: list[Stream] = []
@@ -62,6 +68,8 @@ class LiveMuxer:
         """Of what is open (`Coded.codecs`)."""
         self.left_out = 0
         """Packets whose timestamps did not rise."""
+        self.gave_way = 0
+        """Segments that were removed before their time, as the disk was full."""
 
     @property
     def is_open(self) -> bool:
@@ -127,11 +135,10 @@ class LiveMuxer:
             if output is not None:
                 with self._writing():
                     output.close()
-                if self.destination.kind == "rolling" and self._keep:
-                    self._drop_old()
         finally:
             if template is not None:
                 template.close()
+            self._clear_up()
 
     def abandon(self) -> None:
         """Close as far as it goes; whoever gave up tells why."""
@@ -148,11 +155,13 @@ class LiveMuxer:
         if destination.kind == "hls":
             os.makedirs(os.path.dirname(os.path.abspath(destination.address)), exist_ok=True)
             return f"file:{destination.address}"
-        name = time.strftime(destination.address) if destination.kind == "rolling" else destination.address
         if self._overwrite and destination.kind == "file":
             self._overwrite = False  # only what was there before, never a part of this recording
-            return f"file:{name}"
-        return f"file:{_free(name)}"
+            return f"file:{destination.address}"
+        if self._ring is not None:
+            self.gave_way += self._ring.make_room()
+        self._made = _free(name_now(destination.address) if destination.kind == "rolling" else destination.address)
+        return f"file:{self._made}"
 
     def _options(self) -> dict[str, str]:
         options = dict(_OPTIONS.get(self.destination.muxer, {}))
@@ -174,17 +183,18 @@ class LiveMuxer:
             why = error.strerror or str(error)
             raise DerainError(f"{self.destination.shown}: nobody takes the stream ({why})") from error
 
-    def _drop_old(self) -> None:
-        """Remove the oldest segments that the template names, so that `keep` closed ones stay."""
-        folder, name = os.path.split(os.path.abspath(self.destination.address))
-        stem, ending = os.path.splitext(name)
-        pieces = re.split(r"%-?[A-Za-z]", stem)
-        fields = r"[0-9A-Za-z]+".join(re.escape(piece) for piece in pieces)
-        pattern = re.compile(fields + r"(-\d+)?" + re.escape(ending))
-        found = [entry for entry in os.scandir(folder) if entry.is_file() and pattern.fullmatch(entry.name)]
-        for entry in sorted(found, key=lambda e: e.stat().st_mtime_ns)[: -self._keep]:
-            with suppress(FileNotFoundError):
-                os.unlink(entry.path)
+    def _clear_up(self) -> None:
+        """Leave no file without a picture, and no more segments than are kept; a full disk is when both matter."""
+        made, broken, full = self._made, self._broken, self._full
+        self._made, self._broken, self._full = "", False, False
+        if not made:
+            return
+        empty = (broken or self._last[:1] == [-1]) and remove_if_empty(made)
+        if self._ring is not None:
+            if not empty:
+                self._ring.add(made, cut_off=full)
+            self._ring.trim()
+            self.gave_way += full and self._ring.give_way()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -193,6 +203,8 @@ class LiveMuxer:
         try:
             yield
         except (av.error.FFmpegError, OSError, ValueError) as error:
+            self._broken = True
+            self._full = self._full or getattr(error, "errno", None) in _FULL
             why = scrub(getattr(error, "strerror", None) or str(error), [self.destination.address])
             raise DerainError(f"{redact(self.destination.address)}: {why}") from error
 
