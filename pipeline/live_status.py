@@ -100,7 +100,8 @@ class LiveStatus(msgspec.Struct, kw_only=True):
     scale: float = 1.0  # of the picture the network sees (on_overload: downscale)
     queue_bytes: int = 0  # of frames and packets that wait
     busy: dict[str, float] = {}  # stage -> share of the last seconds it worked, 0..1
-    error: str | None = None  # the last one, redacted
+    error: str | None = None  # the last one, redacted; it stays when what it tells of is over
+    away: str = ""  # why the source is away, redacted, while it is; "" while it is there
     warnings: list[str] = []
 
 
@@ -114,8 +115,18 @@ class ResetEntry(msgspec.Struct, frozen=True):
 AGE_BUCKETS_MS = (10.0, 20.0, 40.0, 60.0, 80.0, 120.0, 160.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, float("inf"))
 """Upper bounds of the age histogram."""
 
+NOT_BEGUN = ("waiting: not started", "waiting: no picture yet")
+"""What is said of a destination before anything could be written there."""
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(LiveStatus)
+
+
+def destination_away(said: str) -> str:
+    """Why a destination takes no frames, from what `LiveStatus.destinations` says of it; "" where it does, or nothing
+    was to be written yet, or any more."""
+    kind, _, why = said.partition(": ")
+    return "" if said in NOT_BEGUN or kind not in ("waiting", "failed") else why
 
 
 def read_order(data: bytes) -> LiveOrder:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import ctypes
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 HIDDEN = "***"
 
-_URL = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*)://([^\s'\"<>]+)")
+_URL = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*)://([^\s'\"<>]+?)(?=[:;,.]*(?:[\s'\"<>]|$))")
+"""Up to the stop of a sentence that it stands in, which is none of the address."""
 
 
 def redact(address: str) -> str:
@@ -24,6 +25,15 @@ def redact(address: str) -> str:
     'rtmp://example.org/app/***'
     """
     return _URL.sub(lambda found: _without_secrets(found.group(1), found.group(2)), address)
+
+
+def redact_each(addresses: Sequence[str]) -> list[str]:
+    """Addresses as they may be shown, numbered where two of them look the same without their secrets."""
+    shown: list[str] = []
+    for address in map(redact, addresses):
+        again = sum(1 for other in addresses[: len(shown)] if redact(other) == address)
+        shown.append(f"{address} ({again + 1})" if again else address)
+    return shown
 
 
 def scrub(text: str, addresses: Iterable[str] = ()) -> str:

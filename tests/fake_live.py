@@ -93,7 +93,8 @@ def main() -> int:
 def _fill(status: LiveStatus, number: int, *, lost: bool) -> None:
     """What a stream would say after so many frames: every tenth was dropped, the ages are 30 and 90 ms."""
     status.state = "lost" if lost else "running"
-    status.error = "rtsp://***@10.0.0.7/live: connection refused" if lost else None
+    status.away = "rtsp://***@10.0.0.7/live: connection refused" if lost else ""
+    status.error = status.away or None
     status.frames_read, status.frames_written = number, number - number // 10
     status.fps_in, status.fps_out = 25.0, 22.5
     status.dropped = {"overload": number // 10}

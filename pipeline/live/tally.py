@@ -8,8 +8,8 @@ from collections import deque
 
 from pipeline.frame import StreamInfo, fraction
 from pipeline.live.messages import StageReport
-from pipeline.live_status import AGE_BUCKETS_MS, RECENT_AGES, LiveOrder, LiveState, LiveStatus, ResetEntry
-from pipeline.redact import redact
+from pipeline.live_status import AGE_BUCKETS_MS, NOT_BEGUN, RECENT_AGES, LiveOrder, LiveState, LiveStatus, ResetEntry
+from pipeline.redact import redact, redact_each
 
 WINDOW = 4.0
 """Seconds over which rates and shares are taken."""
@@ -27,6 +27,7 @@ class Tally:
 
     def __init__(self, order: LiveOrder) -> None:
         self._order = order
+        self._destinations = redact_each(order.destinations)
         self._began = time.monotonic()
         self._now: dict[str, StageReport] = {}
         self._before: dict[tuple[str, str], int] = {}  # stage and counter -> sum of those that were replaced
@@ -37,6 +38,7 @@ class Tally:
         self._history: deque[tuple[float, dict[str, float]]] = deque()
         self._source: StreamInfo | None = None
         self._warnings: list[str] = []
+        self._away = self._old_error = ""
         self.output: StreamInfo | None = None
         """What the encoder was opened for."""
         self.restarts: dict[str, int] = {}
@@ -53,8 +55,9 @@ class Tally:
         for age in report.ages:
             self._age(age * 1000)
         self._log.extend(ResetEntry(at, reason) for at, reason in report.resets)
-        if report.stage == "decode" and report.info is not None:
-            self._source = report.info
+        if report.stage == "decode":
+            self._source = report.info or self._source
+            self._look_for_source(report.texts)
         if report.stage == "encode" and report.info is not None:
             self.output = report.info
         if error := report.texts.get("error"):
@@ -62,6 +65,15 @@ class Tally:
         for text in report.warnings:
             if text not in self._warnings:
                 self._warnings.append(text)
+
+    def _look_for_source(self, said: dict[str, str]) -> None:
+        """Why the source is away, in the words of its error, unless that is of the last time."""
+        lost, error = said.get("lost", ""), said.get("error", "")
+        if not lost:
+            self._away, self._old_error = "", error
+        else:
+            reason = f"{redact(self._order.source)}: {lost.replace('_', ' ')}"
+            self._away = error if error and error != self._old_error else reason
 
     def total(self, stage: str, counter: str) -> int:
         """A counter over all processes of a stage."""
@@ -100,8 +112,8 @@ class Tally:
             uptime=now - self._began,
             source=redact(order.source),
             destinations={
-                redact(address): self.text(f"output{number}", "output") or "waiting: not started"
-                for number, address in enumerate(order.destinations)
+                shown: self.text(f"output{number}", "output") or NOT_BEGUN[0]
+                for number, shown in enumerate(self._destinations)
             },
             width=source.width if source else 0,
             height=source.height if source else 0,
@@ -116,9 +128,8 @@ class Tally:
             frames_filled=self.total("encode", "filled"),
             dropped={cause: number for cause, number in dropped.items() if number},
             sink_dropped={
-                redact(address): self.total("encode", f"sink_dropped_{number}")
-                + self.total(f"output{number}", "dropped")
-                for number, address in enumerate(order.destinations)
+                shown: self.total("encode", f"sink_dropped_{number}") + self.total(f"output{number}", "dropped")
+                for number, shown in enumerate(self._destinations)
             },
             age_ms_p50=_percentile(ages, 0.5),
             age_ms_p99=_percentile(ages, 0.99),
@@ -135,6 +146,7 @@ class Tally:
             queue_bytes=int(self._gauge("decode", "queue_bytes") or 0),
             busy={name: rates[f"busy {name}"] for name in ("decode", "derain", "encode") if f"busy {name}" in rates},
             error=self.error,
+            away=self._away,
             warnings=list(self._warnings),
         )
 

@@ -74,7 +74,7 @@ export function entry(one) {
   at.title = new Date(one.at * 1000).toLocaleString();
   kind.className = "kind";
   kind.textContent = one.kind;
-  kind.dataset.tone = { died: "bad", failed: "bad", lost: "warn", dead: "bad", reset: "warn", back: "good", running: "good" }[one.kind] ?? "";
+  kind.dataset.tone = { died: "bad", failed: "bad", lost: "warn", dead: "bad", reset: "warn", back: "good", running: "good", "destination lost": "bad", "destination back": "good" }[one.kind] ?? "";
   text.className = "text";
   text.textContent = one.text;
   item.append(at, kind, text);

@@ -52,6 +52,7 @@ class StreamMetrics(Collector):
         yield _states(streams)
         yield from _rates(streams)
         yield from _counters(streams)
+        yield from _destinations(streams)
         yield _ages(streams)
 
 
@@ -108,6 +109,25 @@ def _counters(streams: list[Stream]) -> Iterator[Metric]:
         for reason, count in past.resets.all().items():
             resets.add_metric([name, reason], count)
     yield from (frames, drops, resets, reconnects, restarts, stages)
+
+
+def _destinations(streams: list[Stream]) -> Iterator[Metric]:
+    up = GaugeMetricFamily(
+        "derain_destination_up", "1 while the destination takes frames.", labels=["stream", "destination"]
+    )
+    dropped = CounterMetricFamily(
+        "derain_destination_frames_dropped",
+        "Encoded frames that did not get to the destination.",
+        labels=["stream", "destination"],
+    )
+    for stream in streams:
+        said = list(stream.status.destinations.values()) if stream.status and stream.state != "silent" else []
+        counts = stream.past.sink_dropped.all()
+        for place in range(len(stream.config.destinations)):
+            labels = [stream.config.id, str(place + 1)]  # a number: an address may be a secret, and change
+            up.add_metric(labels, float(place < len(said) and said[place] == "open"))
+            dropped.add_metric(labels, counts.get(labels[1], 0))
+    yield from (up, dropped)
 
 
 def _ages(streams: list[Stream]) -> Metric:

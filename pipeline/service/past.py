@@ -14,6 +14,7 @@ import msgspec
 
 from pipeline.live_status import AGE_BUCKETS_MS, STATUS_EVERY, LiveStatus
 from pipeline.redact import redact
+from pipeline.service.outages import Outages
 
 KEPT = 600
 """Points for charts: five minutes at two a second."""
@@ -79,7 +80,10 @@ class Past:
 
     def __init__(self) -> None:
         self.dropped, self.resets, self.counts, self.stage_restarts = Totals(), Totals(), Totals(), Totals()
+        self.sink_dropped = Totals()
+        """By the number of the destination, from 1."""
         self.ages = AgeHistogram()
+        self._outages = Outages()
         self._points: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self._log: deque[Entry] = deque(maxlen=LOG_KEPT)
         self._number = 0
@@ -97,24 +101,15 @@ class Past:
     def log(self, after: int = 0) -> list[Entry]:
         return [entry for entry in self._log if entry.number > after]
 
-    def take(self, status: LiveStatus) -> None:
-        """Take in what the stream's process says."""
+    def take(self, status: LiveStatus) -> list[Entry]:
+        """Take in what the stream's process says; what was lost or is back, as it stands in the log now."""
         at = status.at or time.time()
         before = self._told
         for entry in status.reset_log:
             if entry.at > self._last_reset:
                 self._last_reset = entry.at
                 self.note("reset", entry.reason.replace("_", " "), entry.at)
-        for stage, count in status.restarts.items():
-            if count > (before.restarts.get(stage, 0) if before else 0):
-                self.note("died", f"the {stage} stage; it was replaced")
-        if before is not None and before.state != status.state:
-            if status.state == "lost":
-                self.note("lost", status.error or "the source is away")
-            elif status.state == "running":
-                self.note("back" if before.state == "lost" else "running", "frames come")
-        elif before is None and status.state == "running":
-            self.note("running", "frames come")
+        changes = [self.note(change.kind, change.text) for change in self._outages.changes(status)]
         self.ages.update(status.age_buckets, status.age_sum_ms)
         passed = max(0.1, at - self._last_at) if self._last_at else STATUS_EVERY
         old = before.dropped if before else {}
@@ -132,16 +127,23 @@ class Past:
         self.dropped.update(status.dropped)
         self.resets.update(status.resets)
         self.stage_restarts.update(status.restarts)
+        self.sink_dropped.update({str(n): count for n, count in enumerate(status.sink_dropped.values(), 1)})
         self.counts.update(
             {"frames_in": status.frames_read, "frames_out": status.frames_written, "reconnects": status.reconnects}
         )
         self._told, self._last_at = status, at
+        return changes
 
     def process_ended(self) -> None:
         """The next status comes from another process."""
-        for totals in (self.dropped, self.resets, self.counts, self.stage_restarts, self.ages):
+        for totals in (self.dropped, self.sink_dropped, self.resets, self.counts, self.stage_restarts, self.ages):
             totals.restart()
+        self._outages.process_ended()
         self._told, self._last_at = None, 0.0
+
+    def run_ended(self) -> None:
+        """The stream is stopped or failed, and nothing of it is away any more."""
+        self._outages.forget()
 
     def history(self, since: float = 0.0) -> dict[str, Any]:
         """The points after `since` (seconds since 1970), one list a series; times in seconds, ages in milliseconds."""

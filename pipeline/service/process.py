@@ -30,9 +30,11 @@ def cause_of_death(code: int, status: LiveStatus | None, printed: str) -> str:
     if code < 0:
         cause = f"the process was killed by {signal.Signals(-code).name}"
         return cause + ("; the machine may be out of memory" if code == -signal.SIGKILL else "")
+    if code == 0:  # `error` may be of an outage that was over long before the end
+        return status.away if status else ""
     if status and status.error and status.state in ("failed", "stopped"):
         return status.error
-    return "" if code == 0 else f"the process ended with code {code}" + (f" ({printed})" if printed else "")
+    return f"the process ended with code {code}" + (f" ({printed})" if printed else "")
 
 
 class StreamProcess:

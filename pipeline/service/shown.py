@@ -27,6 +27,7 @@ def shown(stream: Stream) -> dict[str, Any]:
         "source": redact(config.source),
         "destinations": [redact(one) for one in config.destinations],
         "sinks": status.destinations,
+        "sink_dropped": [past.sink_dropped.all().get(str(n), 0) for n in range(1, len(config.destinations) + 1)],
         "warnings": status.warnings,
         "size": [status.width, status.height] if status.width else None,
         "model": config.model,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from pipeline.live_status import LiveStatus
+from pipeline.live_status import LiveStatus, destination_away
 from pipeline.redact import redact
 from pipeline.service.past import Past
 
@@ -56,7 +56,7 @@ class State:
         if self.shown == "silent":
             return f"The process has said nothing for {self.silence:.0f} s."
         if self.known == "live":
-            return redact(self.status.error or "") if self.status else ""
+            return redact(_why(self.status)) if self.status else ""
         return redact(self._message)
 
     def set(self, known: str, message: str = "") -> None:
@@ -80,3 +80,12 @@ class State:
             self._shown, self._since = shown, time.time()
             if shown == "silent":
                 self._past.note("dead", "the process gives no sign of life")
+
+
+def _why(status: LiveStatus) -> str:
+    """What keeps a stream from doing all that it is to do now. `LiveStatus.error` may be of an outage long over."""
+    if status.state == "running":
+        return "; ".join(why for said in status.destinations.values() if (why := destination_away(said)))
+    if status.state == "lost":
+        return status.away or "A stage stands still, or is being replaced."
+    return status.away or status.error or ""

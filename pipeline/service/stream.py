@@ -19,6 +19,7 @@ from pipeline.service.config import Restart, StreamConfig
 from pipeline.service.inbox import Inbox
 from pipeline.service.lease import Holder, Lease
 from pipeline.service.order import make_order
+from pipeline.service.outages import in_words, level_of
 from pipeline.service.pacing import Pacing
 from pipeline.service.past import Past
 from pipeline.service.process import StreamProcess, cause_of_death
@@ -220,6 +221,7 @@ class Stream:
                 self.past.note("stopped", "on request")
             self._claim.drop()
             self._state.status = None
+            self.past.run_ended()
 
     async def _live(self, stop: asyncio.Event) -> tuple[int, str]:
         """One process, from its start to its end: its exit code and why it ended."""
@@ -278,7 +280,8 @@ class Stream:
 
     def _take(self, status: LiveStatus) -> None:
         self._state.take(status)
-        self.past.take(status)
+        for change in self.past.take(status):
+            _log.log(level_of(change.kind), "%s: %s: %s", self.config.id, in_words(change.kind), change.text)
 
     def _print(self, line: str) -> None:
         _log.info("%s: %s", self.config.id, redact(line))

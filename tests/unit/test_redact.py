@@ -30,6 +30,13 @@ def test_redact(address: str, shown: str) -> None:
     assert redact(address) == shown
 
 
+def test_the_stop_behind_an_address_stays_however_often_it_is_redacted() -> None:
+    """Of "rtmp://…/***: nobody listens there" the colon went the second time, as a part of the stream key."""
+    said = "rtmp://live.example/app/hunter2: nobody listens there; see rtsp://u:hunter2@cam/1."
+    shown = "rtmp://live.example/app/***: nobody listens there; see rtsp://***@cam/1."
+    assert redact(said) == redact(redact(said)) == shown
+
+
 def test_scrub_finds_addresses_and_lone_passwords_in_a_sentence() -> None:
     source = "rtsp://admin:hunter2@cam/live"
     said = f"[rtsp @ 0x1] method DESCRIBE of '{source}' failed, password hunter2 refused"

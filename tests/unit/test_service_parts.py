@@ -117,7 +117,7 @@ class TestPast:
     def test_losses_and_returns_are_logged(self) -> None:
         past = Past()
         past.take(status())
-        past.take(LiveStatus(id="a", state="lost", error="connection refused"))
+        past.take(LiveStatus(id="a", state="lost", away="connection refused"))
         past.take(status())
         assert [(entry.kind, entry.text) for entry in past.log()][-2:] == [
             ("lost", "connection refused"), ("back", "frames come"),
