@@ -15,7 +15,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on, in place of listen.host.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="In place of listen.port; 0: any.")] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Check the file, and models, folders and addresses in it; then end.")
+        bool, typer.Option("--check", help="Look for all that starting and the streams would refuse; then end.")
     ] = False,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
@@ -39,7 +39,11 @@ def serve(
         return content.model_copy(update={"listen": listen})
 
     if check:
-        streams = adjust(load_config(config)).streams
+        from pipeline.service.starting import check_start
+
+        content = adjust(load_config(config))
+        check_start(content)
+        streams = content.streams
         _check_streams(config, streams)
         typer.echo(f"{config}: {len(streams)} stream{'s' * (len(streams) != 1)}, nothing wrong")
         return

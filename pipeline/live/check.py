@@ -14,6 +14,7 @@ from pipeline.live.messages import TICKS
 from pipeline.live_status import LiveOrder
 from pipeline.redact import redact
 from pipeline.sinks.live import live_destination
+from pipeline.sinks.rolling_name import is_template
 from pipeline.sources.live_address import live_address
 
 
@@ -48,6 +49,11 @@ def check_order(order: LiveOrder, *, stdio: bool = False) -> None:
         if destination in seen:
             raise UsageError(f"{redact(destination)}: is named twice")
         seen.add(destination)
+        if is_template(destination) and order.segment_time < order.gop:
+            raise UsageError(
+                f"segment time ({order.segment_time:g} s) must be at least gop ({order.gop:g} s): "
+                "each segment begins with a keyframe"
+            )
         live_destination(destination, overwrite=order.overwrite, encoder=encoder, sound=order.audio)
 
 

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from pipeline.errors import UsageError
 from pipeline.redact import redact
 from pipeline.service.yaml_lines import YamlFile, dotted, read_yaml
-from pipeline.sinks.live import is_template
+from pipeline.sinks.rolling_name import is_template
 
 ID = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 """Names of streams: they stand in URLs, labels and file names."""
+HOST_NAME = r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9])?|[0-9A-Fa-f:]+"
+"""Names that a browser may call the service by; an IPv6 address without its brackets."""
 
 
 class _Strict(BaseModel):
@@ -100,6 +103,17 @@ class Listen(_Strict):
     names: list[str] = []
     """Host names by which browsers may call the service, besides its address; on loopback always `localhost`."""
 
+    @field_validator("names")
+    @classmethod
+    def _names_alone(cls, names: list[str]) -> list[str]:
+        """They are compared with the name in a browser's Host header, which has neither scheme, port nor path."""
+        for name in names:
+            if not re.fullmatch(HOST_NAME, name):
+                raise ValueError(
+                    f"{name!r} is no host name: only letters, digits, '.' and '-', as in derain.example.org"
+                )
+        return names
+
     @field_validator("host")
     @classmethod
     def _an_address(cls, host: str) -> str:
@@ -127,6 +141,12 @@ class Restart(_Strict):
     """Seconds that a process has for its first word: weights are loaded and engines built in that time."""
     hang_timeout: Annotated[float, Field(ge=3, le=3600)] = 10.0
     """Seconds of silence after which a process that still exists is killed and restarted."""
+
+    @model_validator(mode="after")
+    def _delays_in_order(self) -> Self:
+        if self.first_delay > self.longest_delay:
+            raise ValueError(f"first_delay ({self.first_delay:g}) is above longest_delay ({self.longest_delay:g})")
+        return self
 
 
 class Tracing(_Strict):

@@ -13,14 +13,15 @@ from contextlib import contextmanager, suppress
 
 import uvicorn
 
-from pipeline.errors import DerainError, UsageError
+from pipeline.errors import DerainError
 from pipeline.orphans import adopt_orphans
 from pipeline.private_folder import private_folder
 from pipeline.service.api import Api
-from pipeline.service.auth import Auth, read_token
+from pipeline.service.auth import Auth
 from pipeline.service.config import Listen, ServiceConfig, load_config
 from pipeline.service.manager import Manager
 from pipeline.service.pictures import Pictures
+from pipeline.service.starting import check_start
 from pipeline.service.tracing import Tracer
 from pipeline.service.webrtc import WebRtcViewers
 
@@ -51,21 +52,13 @@ class Service:
             adjust: What the command line overrules in the file.
 
         Raises:
-            DerainError: The file or the token can't be read, or an extra is missing.
-            UsageError: The file says something that can't be meant, or it would be open to the network without a token.
+            DerainError: The file can't be read, or something that it needs is missing (`check_start`).
+            UsageError: The file says something that can't be meant.
         """
         self._path, self._command, self._adjust = path, command, adjust
         self._config = config = adjust(load_config(path))
         listen = config.listen
-        token = read_token(listen.token_file)
-        if not listen.loopback and token is None:
-            raise UsageError(
-                f"listen.host {listen.host} is open to the network: set listen.token_file (or DERAIN_TOKEN) first"
-            )
-        if config.lease_folder is not None and not os.path.isdir(config.lease_folder):
-            raise DerainError(
-                f"{config.lease_folder}: there is no such folder for leases (lease_folder); make it first"
-            )
+        token = check_start(config)
         reading = listen.loopback if listen.open_reading is None else listen.open_reading
         self._auth = Auth(token, open_reading=reading)
         self._tracer = Tracer(config.tracing)

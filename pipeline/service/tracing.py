@@ -25,6 +25,17 @@ class _NoSpan:
         pass
 
 
+def need_opentelemetry() -> None:
+    """DerainError where it is not installed."""
+    try:
+        import opentelemetry.exporter.otlp.proto.http.trace_exporter
+        import opentelemetry.sdk.trace.export  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise DerainError(
+            f"tracing needs the otel extra ({error.name} is not installed): pip install 'derain[otel]'"
+        ) from error
+
+
 class Tracer:
     """Records spans, or nothing."""
 
@@ -36,15 +47,12 @@ class Tracer:
         self._provider: Any = None
         if config is None:
             return
-        try:
-            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-            from opentelemetry.sdk.resources import Resource
-            from opentelemetry.sdk.trace import TracerProvider
-            from opentelemetry.sdk.trace.export import BatchSpanProcessor
-        except ModuleNotFoundError as error:
-            raise DerainError(
-                f"tracing needs the otel extra ({error.name} is not installed): pip install 'derain[otel]'"
-            ) from error
+        need_opentelemetry()
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
         self._provider = TracerProvider(resource=Resource.create({"service.name": config.service_name}))
         exporter = OTLPSpanExporter(endpoint=config.endpoint.rstrip("/") + "/v1/traces", timeout=5)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))

@@ -33,6 +33,17 @@ class TooManyViewers(DerainError):
     """All places are taken."""
 
 
+def need_aiortc() -> None:
+    """DerainError where it is not installed."""
+    try:
+        import aiortc  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise DerainError(
+            f"WebRTC needs the serve extra ({error.name} is not installed): pip install 'derain[serve]', "
+            "or set webrtc.enabled to false"
+        ) from error
+
+
 class WebRtcViewers:
     """Connections to browsers.
 
@@ -41,13 +52,7 @@ class WebRtcViewers:
     """
 
     def __init__(self, pictures: Pictures, most: int) -> None:
-        try:
-            import aiortc  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise DerainError(
-                f"WebRTC needs the serve extra ({error.name} is not installed): pip install 'derain[serve]', "
-                "or set webrtc.enabled to false"
-            ) from error
+        need_aiortc()
         self._pictures, self._most = pictures, most
         self._connections: set[RTCPeerConnection] = set()
 

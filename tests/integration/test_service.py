@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.front_door import derain
 from tests.running_service import RunningService, wait_for
 
 pytest.importorskip("starlette", reason="needs the serve extra")
@@ -259,13 +260,16 @@ class TestStarting:
         ],
     )
     def test_what_is_wrong_is_told_in_a_line(
-        self, tmp_path: Path, content: dict[str, Any], code: int, said: str
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: dict[str, Any], code: int, said: str
     ) -> None:
+        monkeypatch.delenv("DERAIN_TOKEN", raising=False)
         running = RunningService(tmp_path, token=None, streams=[], **content)
         with pytest.raises(AssertionError, match="the service ended"), running:
             pass
         assert running.process.returncode == code
         assert running.said().startswith("derain: ") and said in running.said() and running.said().count("\n") == 1
+        checked = derain("serve", "--check", running.path)
+        assert (checked.returncode, checked.stderr) == (code, running.said()), "--check looks with the same eyes"
 
     def test_a_port_that_is_taken(self, tmp_path: Path, service: RunningService) -> None:
         port = int(service.url.rpartition(":")[2])
