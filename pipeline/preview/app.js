@@ -12,7 +12,9 @@ const $ = (id) => document.getElementById(id);
 const cards = new Map(); // id -> card
 let snapshot = { now: 0, streams: [], can_change: false, reload_error: null };
 let alive = false;
-let chosen = null; // id of the large stream
+let chosen = null; // id of the large stream, as the address says it
+let followed = null; // the same once the service has told of it: what is not there is not asked for
+let told = false; // whether the service has told of its streams since one was chosen
 let history = emptyHistory();
 
 const picture = new Picture($("stage"), $("picture"), $("slider"), $("divider"), $("transport"));
@@ -29,7 +31,7 @@ function emptyHistory() {
 const relisten = listen(
   (heard) => {
     snapshot = heard;
-    alive = true;
+    alive = told = true;
     $("link").dataset.state = "live";
     $("link").textContent = "live";
     banner(heard.reload_error ? `The configuration was not taken over: ${heard.reload_error}` : "");
@@ -81,6 +83,9 @@ function render() {
   $("unlock").hidden = !snapshot.can_change && alive;
   $("add").hidden = !snapshot.can_change;
   const large = snapshot.streams.find((one) => one.id === chosen);
+  followOnly(large?.id ?? null);
+  $("missing").hidden = !chosen || !!large || !told || !alive;
+  $("missing-id").textContent = chosen ?? "";
   $("detail").hidden = !large;
   document.body.dataset.view = large ? "one" : "wall";
   if (large) detail(shown(large));
@@ -202,9 +207,17 @@ function notice(stream) {
 const AGE = [["p50", "--series-1"], ["p99", "--series-2"]];
 const DROP_COLOURS = ["--series-2", "--series-4", "--series-1", "--series-3"];
 
+/** Fetch pictures and past of this stream from now on; null: of none. */
+function followOnly(id) {
+  if (id === followed) return;
+  followed = id;
+  if (id) picture.show(id, snapshot.webrtc === false ? "mjpeg" : "webrtc");
+  else picture.stop();
+}
+
 async function follow() {
   for (;;) {
-    const id = chosen;
+    const id = followed;
     if (id && alive && !document.hidden) {
       try {
         const news = await ask("GET", `api/streams/${id}?since=${history.t.at(-1) ?? 0}&log=${history.log.at(-1)?.number ?? 0}`);
@@ -254,17 +267,24 @@ function take(news, log) {
 // ---- which stream is large: the address says it
 
 function choose() {
-  const id = decodeURIComponent(location.hash.replace(/^#\/?/, "")) || null;
+  const id = named(location.hash.replace(/^#\/?/, "")) || null;
   if (id === chosen) return;
   chosen = id;
+  told = false;
   rainMost = HEAVY;
   history = emptyHistory();
   $("log").replaceChildren();
   ageChart.set([], [], 0);
   dropChart.set([], [], 0);
-  if (id) picture.show(id, snapshot.webrtc === false ? "mjpeg" : "webrtc");
-  else picture.stop();
   render();
+}
+
+function named(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // no id of ours
+  }
 }
 
 // ---- light and dark

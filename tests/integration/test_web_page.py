@@ -173,6 +173,22 @@ def test_nothing_is_shown_alive_where_the_service_is_gone(browser: Any, page: An
         assert page.locator("#banner").is_visible()
 
 
+def test_a_stream_that_is_not_there_is_said_once_and_not_asked_for(service: RunningService, page: Any) -> None:
+    """The page showed the wall without a word, and asked for pictures and past of the stream twice a second."""
+    page.goto(f"{service.url}/#/late")
+    page.locator("#missing").filter(has_text="There is no stream named late").wait_for()
+    page.wait_for_timeout(2500)
+    assert [url for url in page.asked if "/streams/late" in url] == []
+    assert service.ask("/api/streams", "POST", {"id": "late", "source": "fake://runs"})[0] == 201
+    page.wait_for_function("() => Number(document.getElementById('picture').dataset.shown) > 0")
+    page.locator("#missing").wait_for(state="hidden")
+    assert service.ask("/api/streams/late", "DELETE")[0] == 200
+    page.locator("#missing").wait_for()
+    page.goto(f"{service.url}/#/%E0%A4%A")
+    page.locator("#missing").filter(has_text="named %E0%A4%A").wait_for()
+    assert page.wrong == []
+
+
 def test_changes_ask_for_the_token(service: RunningService, page: Any) -> None:
     page.goto(f"{service.url}/#/gate")
     page.click("text=Stop")
