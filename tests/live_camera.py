@@ -6,11 +6,13 @@
 ...     camera.away(True)      # nobody listens
 ...     camera.stalled = True  # connections stay open and get nothing
 ...     camera.garbage = True  # they get noise
+...     camera.codec = "mpeg2video"  # the connection there is goes on in another codec
 """
 
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
 import time
@@ -36,6 +38,7 @@ class Camera:
     def __init__(self, width: int = 96, height: int = 64, rate: int = 25, sound: bool = False) -> None:
         self.size, self.rate, self.sound = (width, height), rate, sound
         self.stalled = self.garbage = False
+        self.codec = "libx264"
         self.connections = 0
         self._stop = threading.Event()
         self._gone = threading.Event()
@@ -116,15 +119,20 @@ class Camera:
             time.sleep(0.02)
         if self._over():
             return
+        while not self._over() and not _left(connection):
+            self._film_in(self.codec, connection)
+
+    def _film_in(self, codec: str, connection: socket.socket) -> None:
+        """Until the camera's codec is another."""
         pipe = _Pipe(connection)
         width, height = self.size
         out: Any = av.open(pipe, "w", format="mpegts", options={"flush_packets": "1"})
-        quick = {"preset": "ultrafast", "tune": "zerolatency", "g": str(self.rate)}
-        video = out.add_stream("libx264", rate=self.rate, options=quick)
+        quick = {"preset": "ultrafast", "tune": "zerolatency"} if codec == "libx264" else {}
+        video = out.add_stream(codec, rate=self.rate, options=quick | {"g": str(self.rate)})
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         sound = out.add_stream("aac", rate=48000) if self.sound else None
         began, index, sample = time.monotonic(), 0, 0
-        while not self._over():
+        while not self._over() and codec == self.codec:
             due = began + index / self.rate
             if self.stalled:
                 if _left(connection):
@@ -154,10 +162,7 @@ class Camera:
 
 def _left(connection: socket.socket) -> bool:
     """Whether the other side has closed the connection."""
-    try:
-        return connection.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == b""
-    except BlockingIOError:
-        return False
+    return bool(select.select([connection], [], [], 0)[0]) and connection.recv(1, socket.MSG_PEEK) == b""
 
 
 class _Pipe:

@@ -97,8 +97,10 @@ def _send(next_stage: Downstream, read: Read, reset: str, stage: LiveStage) -> N
 
 
 def _watch(reader: Reader, stage: LiveStage) -> None:
-    if reader.is_alive() and time.monotonic() - reader.seen > reader.limit:
-        stage.texts["lost"] = stage.texts.get("lost") or "stalled"
+    if not reader.is_alive() or not reader.still:
+        return
+    stage.texts["lost"] = stage.texts.get("lost") or "stalled"
+    if time.monotonic() - reader.seen > reader.limit:
         stage.texts["error"] = "reading hangs; the process that reads is replaced"
         stage.end()
         stage.report()

@@ -74,10 +74,19 @@ class Reader(threading.Thread):
     @property
     def limit(self) -> float:
         """Seconds after which the main thread may take this one for hung."""
-        opening = 0.0 if self._reading else 2 * self._order.open_timeout  # to connect, and to look what comes
-        return max(self._order.stall_timeout, self._address.silence) + opening + 2.0
+        return self._patience + 2.0
 
-    _reading = False
+    @property
+    def still(self) -> bool:
+        """Whether no picture has come for longer than one may take."""
+        return time.monotonic() - self.seen > self._patience
+
+    @property
+    def _patience(self) -> float:
+        return max(self._order.stall_timeout, self._address.silence) + self._beginning * self._order.open_timeout
+
+    _beginning = 2
+    """How often a connection has `open_timeout` beside: to be made and looked at, and then for a first keyframe."""
 
     def break_before(self, read: Read) -> str:
         """Why this frame does not continue what was sent before; empty if it does. Told once, however many frames were
@@ -110,12 +119,12 @@ class Reader(threading.Thread):
         from av import AudioFrame
 
         order, stage = self._order, self._stage
-        self.seen, self._reading = time.monotonic(), False
+        self.seen, self._beginning = time.monotonic(), 2
         with LiveSource(
             order.source, self._address, open_timeout=order.open_timeout, stall_timeout=order.stall_timeout,
             sound=order.audio,
         ) as source:  # fmt: skip
-            self.seen, self._reading = time.monotonic(), True
+            self.seen, self._beginning = time.monotonic(), 1
             pace = Pace() if source.paced else None
             info: StreamInfo | None = None
             for frame in source:
@@ -126,8 +135,6 @@ class Reader(threading.Thread):
                 source.damaged = 0
                 if isinstance(frame, AudioFrame):
                     self._hear(frame)
-                    if now - self.seen > order.stall_timeout:
-                        raise SourceLost("stalled", "sound comes, but no picture")
                     continue
                 if info is None:
                     info = self._begin(source, frame)
@@ -145,8 +152,7 @@ class Reader(threading.Thread):
         if self.connected:
             self._stage.count("reconnects")
             self._breaks.append((self._read + 1, self.lost or "reconnect"))
-        self.connected, self.lost = True, ""
-        self._stage.texts["lost"] = ""
+        self.connected, self.lost, self._beginning = True, "", 0
         self._stage.texts["source"] = source.codec
         self._stage.info = info
         self._backoff.reset()
@@ -154,6 +160,7 @@ class Reader(threading.Thread):
 
     def _take(self, frame: VideoFrame, info: StreamInfo) -> None:
         self.seen = read_at = time.monotonic()
+        self._stage.texts["lost"] = ""
         pts, jumped = self._clock.video(seconds_of(frame), read_at)
         self._read += 1
         if jumped:

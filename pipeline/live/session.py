@@ -24,6 +24,7 @@ from pipeline.live.child import DEATHS, LiveChild
 from pipeline.live.decode import HUNG
 from pipeline.live.messages import LiveStageOrder, StageReport, unpack
 from pipeline.live.nursery import Nursery
+from pipeline.live.pulse import Pulse
 from pipeline.live.tally import Tally
 from pipeline.live_status import STATUS_EVERY, LiveOrder, LiveState, LiveStatus
 from pipeline.private_folder import private_folder
@@ -69,7 +70,7 @@ class LiveSession:
     ) -> None:
         self._order, self._nursery, self._listen = order, nursery, listen
         self._stdin, self._stdout = stdin, stdout
-        self._tally = Tally(order)
+        self._tally, self._pulse = Tally(order), Pulse(order.stall_timeout)
         self._children = {name: LiveChild(name) for name in self._names()}
         self._epoch = time.monotonic()
         self._folder = ""
@@ -196,11 +197,10 @@ class LiveSession:
             if child.process is None or child.done:
                 continue
             if child.alive:
-                if now - child.heard > (SILENCE if child.worked else START_SILENCE):
-                    child.process.kill()
-                    child.process.wait()
-                else:
+                if now - child.heard <= (SILENCE if child.worked else START_SILENCE):
                     continue
+                child.process.kill()
+                child.process.wait()
             self._replace(child, now)
 
     def _replace(self, child: LiveChild, now: float) -> None:
@@ -210,6 +210,8 @@ class LiveSession:
         child.number += 1
         child.deaths.append(now)
         self._tally.restarts[child.name] = self._tally.restarts.get(child.name, 0) + 1
+        if child.name in STAGES:
+            self._pulse.replaced(self._tally.total("encode", "written"))
         if child.name == "decode":
             self._reason = (self._lost() or "stalled") if code == HUNG else "restart"
         recent = [at for at in child.deaths if now - at < DEATHS_WITHIN]
@@ -228,8 +230,12 @@ class LiveSession:
         now = time.monotonic()
         state: LiveState = "starting"
         if self._first_frame is not None:
-            missing = any(self._children[name].process is None for name in STAGES)
-            state = "lost" if self._lost() or missing else "running"
+            stages = [self._children[name] for name in STAGES]
+            stopped = self._pulse.stopped(stages, self._tally.total("encode", "written"), now)
+            state = "lost" if self._lost() or stopped else "running"
+            for child in stages:
+                if self._pulse.silent(child, now):
+                    self._tally.error = f"the {child.name} stage stands still"
         if state != self._state or now - self._told >= STATUS_EVERY:
             self._state, self._told = state, now
             self._listen(self._tally.status(state))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,6 +12,7 @@ from pipeline.errors import DerainError
 from pipeline.frame import StreamInfo
 from pipeline.pixels import carried_format, loss
 from pipeline.redact import redact, scrub
+from pipeline.sources.datagrams import noise_comes
 from pipeline.sources.live_address import LiveAddress
 from pipeline.sources.streams import ignore, is_cover
 
@@ -47,7 +49,8 @@ class LiveSource:
         source: As the user names it; errors show it redacted.
         address: How to open it.
         open_timeout: Seconds that opening may take.
-        stall_timeout: Seconds without a packet after which the connection is lost.
+        stall_timeout: Seconds without a picture after which the connection is lost. The first may take `open_timeout`
+            longer: the next keyframe may be that far.
         sound: Whether to decode sound.
 
     Raises:
@@ -60,6 +63,7 @@ class LiveSource:
         import av
 
         self._source, self._address = source, address
+        self._patience, self._first_patience = max(stall_timeout, address.silence), open_timeout
         self.damaged = 0
         self.warnings: list[str] = []
         with self._losing(opening=True):
@@ -95,6 +99,7 @@ class LiveSource:
     def __iter__(self) -> Iterator[VideoFrame | AudioFrame]:
         streams = [self._video] + ([self._sound] if self._sound else [])
         packets = self._container.demux(*streams)
+        until, came = time.monotonic() + self._patience + self._first_patience, False
         while True:
             with self._losing(opening=False):
                 packet = next(packets, None)
@@ -103,10 +108,23 @@ class LiveSource:
             if packet.stream is self._video and packet.pts is not None:
                 self._last = float(packet.pts * (self._video.time_base or 0))
                 self._first = self._last if self._first is None else self._first
-            yield from self._decoded(packet)
+            for frame in self._decoded(packet):
+                yield frame
+                if packet.stream is self._video:
+                    until, came = time.monotonic() + self._patience, False
+            came = came or packet.stream is self._video
+            if time.monotonic() > until:
+                raise self._no_picture(came)
         if self._ends and not self._cut_off:
             raise SourceEnded("end", f"{redact(self._source)}: is at its end")
         raise SourceLost("closed", f"{redact(self._source)}: the other side closed the connection")
+
+    def _no_picture(self, came: bool) -> SourceLost:
+        """What comes is of no use; `came`: though it should be the picture."""
+        shown = redact(self._source)
+        if came:
+            return SourceLost("garbage", f"{shown}: no picture can be decoded any more; perhaps the codec has changed")
+        return SourceLost("stalled", f"{shown}: sound comes, but no picture")
 
     @property
     def _cut_off(self) -> bool:
@@ -177,14 +195,21 @@ class LiveSource:
             yield frame
 
     def _losing(self, opening: bool) -> _Losing:
-        return _Losing(self._source, opening, self._address.url)
+        return _Losing(self._source, self._address, None if opening else self.close)
 
 
 class _Losing:
-    """Turns what FFmpeg raises while a source is opened or read into `SourceLost`."""
+    """Turns what FFmpeg raises while a source is opened or read into `SourceLost`.
 
-    def __init__(self, source: str, opening: bool, url: str) -> None:
-        self._source, self._opening, self._url = source, opening, url
+    Args:
+        source: As the user names it.
+        address: How it is opened.
+        close: Closes what is read; None while it is opened.
+    """
+
+    def __init__(self, source: str, address: LiveAddress, close: Callable[[], None] | None) -> None:
+        self._source, self._address, self._close = source, address, close
+        self._began = time.monotonic()
 
     def __enter__(self) -> None:
         return None
@@ -196,10 +221,35 @@ class _Losing:
 
         if not isinstance(error, (av.error.FFmpegError, OSError, ValueError)):
             return
-        reason, text = _reason(error, self._opening)
+        reason, text = _reason(error, self._close is None)
         said = scrub(str(getattr(error, "strerror", None) or error), [self._source])
+        if reason == "garbage" and self._close is None and self._was_silent():
+            reason, text, said = *_TIMEOUT, ""
+        elif reason in ("timeout", "stalled") and self._is_noise():
+            reason, text, said = *_GARBAGE, ""
+        elif isinstance(error, av.error.ExitError):
+            said = ""  # PyAV's time-out, which says "Immediate exit requested"
         shown = redact(self._source)
-        raise SourceLost(reason, f"{shown}: {text}" + (f" ({said})" if said.lower() not in text else "")) from error
+        also = f" ({said})" if said and said.lower() not in text else ""
+        raise SourceLost(reason, f"{shown}: {text}{also}") from error
+
+    def _was_silent(self) -> bool:
+        """FFmpeg's RTSP says the same of an answer that does not come in time as of one that it can't read."""
+        if not self._address.url.lower().startswith(("rtsp://", "rtsps://")):
+            return False
+        return time.monotonic() - self._began > 0.9 * int(self._address.options["timeout"]) / 1_000_000
+
+    def _is_noise(self) -> bool:
+        """FFmpeg looks for MPEG-TS in whatever comes over UDP until its time is up."""
+        if not self._address.url.lower().startswith("udp://"):
+            return False
+        if self._close is not None:
+            self._close()
+        return noise_comes(self._address.url)
+
+
+_TIMEOUT = ("timeout", "no answer in time; is it on?")
+_GARBAGE = ("garbage", "what comes is no video that FFmpeg can read")
 
 
 def _reason(error: Exception, opening: bool) -> tuple[str, str]:
@@ -207,7 +257,7 @@ def _reason(error: Exception, opening: bool) -> tuple[str, str]:
     import av.error
 
     if isinstance(error, av.error.ExitError | TimeoutError):  # PyAV's time-out, or the socket's
-        return ("timeout", "no answer in time; is it on?") if opening else ("stalled", "nothing came for too long")
+        return _TIMEOUT if opening else ("stalled", "nothing came for too long")
     if isinstance(error, ConnectionRefusedError):
         return "refused", "nobody listens there; is the server running, and the port right?"
     if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
@@ -217,7 +267,7 @@ def _reason(error: Exception, opening: bool) -> tuple[str, str]:
     if isinstance(error, av.error.ProtocolNotFoundError):
         return "unreachable", "this build of FFmpeg does not know that protocol"
     if isinstance(error, av.error.InvalidDataError):
-        return "garbage", "what comes is no video that FFmpeg can read"
+        return _GARBAGE
     if isinstance(error, ConnectionError | BrokenPipeError):
         return "closed", "the connection broke"
     return ("unreachable", "can't be opened") if opening else ("closed", "can't be read on")

@@ -41,11 +41,14 @@ def test_any_stage_may_die(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["decode", "encode"])
 def test_a_stage_that_hangs_is_replaced(tmp_path: Path, stage: str) -> None:
-    """SIGSTOP: it is there, and silent. The front kills it and starts another."""
+    """SIGSTOP: it is there, and silent. The front kills it and starts another; until then the state was `running`, at
+    no frames a second, though none had come for longer than `stall_timeout`."""
     film = tmp_path / "film.mkv"
-    with Camera() as camera, LiveRun(tmp_path, camera.url, [str(film)]) as run:
+    with Camera() as camera, LiveRun(tmp_path, camera.url, [str(film)], stall_timeout=2.0) as run:
         run.running()
         os.kill(run.stage(stage), signal.SIGSTOP)
+        run.wait(lambda status: status.state == "lost" and not status.restarts)
+        assert run.status.error == f"the {stage} stage stands still"
         run.wait(lambda status: status.restarts.get(stage) == 1)
         run.wait(lambda status: status.state == "running")
         run.more()

@@ -60,6 +60,20 @@ def test_a_camera_that_goes_on_but_sends_nothing_of_use(tmp_path: Path) -> None:
         assert accounted(run.stop())
 
 
+def test_a_camera_that_changes_its_codec_is_opened_again(tmp_path: Path) -> None:
+    """Packets went on to come, so nobody noticed that none could be decoded but who watches for hung processes: the
+    state was `running` for seconds, then the process was replaced."""
+    with Camera(sound=True) as camera, LiveRun(tmp_path, camera.url, stall_timeout=1.5) as run:
+        run.running()
+        camera.codec = "mpeg2video"
+        run.wait(lambda status: status.state == "lost" and "perhaps the codec has changed" in (status.error or ""))
+        run.wait(lambda status: status.state == "running" and status.reconnects == 1)
+        run.more()
+        status = run.stop()
+    assert status.restarts == {}
+    assert accounted(status)
+
+
 def test_many_connections_leave_nothing_behind(tmp_path: Path) -> None:
     """Cut off again and again: no file or thread more than after the first times."""
     with Camera() as camera, LiveRun(tmp_path, camera.url) as run:
