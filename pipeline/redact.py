@@ -14,6 +14,8 @@ HIDDEN = "***"
 
 _URL = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*)://([^\s'\"<>]+?)(?=[:;,.]*(?:[\s'\"<>]|$))")
 """Up to the stop of a sentence that it stands in, which is none of the address."""
+_ADDRESS = re.compile(r"(?is)([a-z][a-z0-9+.-]*)://(.+)")
+_WORD = re.compile(r"[a-z]+")
 
 
 def redact(address: str) -> str:
@@ -36,23 +38,30 @@ def redact_each(addresses: Sequence[str]) -> list[str]:
     return shown
 
 
-def scrub(text: str, addresses: Iterable[str] = ()) -> str:
-    """A sentence (an error, a library's log line) without the secrets of the URLs in it.
+def scrub(text: str, addresses: Iterable[str] = (), *, foreign: bool = False) -> str:
+    """A sentence without the secrets of the URLs in it.
 
     Args:
         text: May hold URLs anywhere.
-        addresses: The stream's own, whose passwords are taken out even where they stand alone.
+        addresses: The stream's own, whose secrets are taken out even where they stand alone.
+        foreign: Whether the sentence is not ours (an error of a library, a log, a traceback). Of ours, plain words are
+            left alone: a sentence that lacks the word `password` tells that it is the password.
     """
+    given = list(addresses)
+    for address in given:
+        if whole := _ADDRESS.fullmatch(address):  # also one that no pattern finds, as with a space in its password
+            text = text.replace(address, _without_secrets(*whole.groups()))
     text = redact(text)
-    for secret in sorted({secret for address in addresses for secret in secrets_of(address)}, key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
+    for secret in sorted({secret for address in given for secret in secrets_of(address)}, key=len, reverse=True):
+        if foreign or not _WORD.fullmatch(secret):
+            text = re.sub(rf"(?<![^\W_]){re.escape(secret)}(?![^\W_])", HIDDEN, text)
     return text
 
 
 def secrets_of(address: str) -> list[str]:
     """The password, the values in the query and the stream key of a URL, where they are long enough to be told apart
     from ordinary words (4 characters)."""
-    found = _URL.search(address)
+    found = _ADDRESS.fullmatch(address)
     if not found:
         return []
     scheme, rest = found.groups()

@@ -16,6 +16,7 @@ from pipeline.live.mailbox import Mailbox
 from pipeline.live.notes import Notes
 from pipeline.live.pace import LONGEST_WAIT, Pace
 from pipeline.live.sound import SoundSender
+from pipeline.redact import scrub
 from pipeline.sources.live import LiveSource, SourceEnded, SourceLost, seconds_of
 from pipeline.sources.live_address import live_address
 
@@ -110,7 +111,8 @@ class Reader(threading.Thread):
         except DerainError as error:
             self.failure = error
         except Exception as error:
-            self.failure = DerainError(f"internal error while reading: {type(error).__name__}: {error}")
+            said = scrub(f"{type(error).__name__}: {error}", self._stage.addresses(), foreign=True)
+            self.failure = DerainError(f"internal error while reading: {said}")
         finally:
             self.ended.set()
 

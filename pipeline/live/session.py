@@ -285,7 +285,7 @@ class LiveSession:
     def _last_line(self, child: LiveChild) -> str:
         with open(self._log(child), errors="replace") as log:
             last = next((line.strip() for line in reversed(log.readlines()) if line.strip()), "")
-        return scrub(last, self._addresses())
+        return scrub(last, self._addresses(), foreign=True)
 
     def _addresses(self) -> list[str]:
         return [self._order.source, *self._order.destinations]

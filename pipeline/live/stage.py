@@ -75,9 +75,9 @@ class LiveStage(Notes):
 
     def fail(self, error: BaseException) -> None:
         failure = Failure.of(self.name, error)
-        shown = msgspec.structs.replace(
-            failure, text=scrub(failure.text, self.addresses()), trace=scrub(failure.trace, self.addresses())
-        )
+        addresses, foreign = self.addresses(), failure.kind == "internal"
+        text = scrub(failure.text, addresses, foreign=foreign)
+        shown = msgspec.structs.replace(failure, text=text, trace=scrub(failure.trace, addresses, foreign=True))
         with self._lock:
             self._send(shown)
 

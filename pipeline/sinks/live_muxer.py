@@ -205,7 +205,7 @@ class LiveMuxer:
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self._broken = True
             self._full = self._full or getattr(error, "errno", None) in _FULL
-            why = scrub(getattr(error, "strerror", None) or str(error), [self.destination.address])
+            why = scrub(getattr(error, "strerror", None) or str(error), [self.destination.address], foreign=True)
             raise DerainError(f"{redact(self.destination.address)}: {why}") from error
 
 

@@ -222,7 +222,7 @@ class _Losing:
         if not isinstance(error, (av.error.FFmpegError, OSError, ValueError)):
             return
         reason, text = _reason(error, self._close is None)
-        said = scrub(str(getattr(error, "strerror", None) or error), [self._source])
+        said = scrub(str(getattr(error, "strerror", None) or error), [self._source], foreign=True)
         if reason == "garbage" and self._close is None and self._was_silent():
             reason, text, said = *_TIMEOUT, ""
         elif reason in ("timeout", "stalled") and self._is_noise():

@@ -141,6 +141,7 @@ def test_a_variable_that_is_not_set_is_named_at_the_front_door(monkeypatch: pyte
         ("rtsp://user:secret/2@c/1", "out.mkv", "/ and # in a password are %2F and %23"),
         ("lavfi:testsrc2", "rtmp://user:secret#2@c/1", "/ and # in a password are %2F and %23"),
         ("lavfi:testsrc2", "udp://127.0.0.1", "names no port; write udp://127.0.0.1:PORT"),
+        ("rtsp://user:word@c:99999/1", "out.mkv", "/ and # in a password are %2F and %23"),
         ("foo://u:secret@bar", "out.mkv", "is no file, and no kind of stream that can be read"),
     ],
 )

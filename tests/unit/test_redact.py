@@ -47,6 +47,36 @@ def test_scrub_leaves_words_alone_that_are_too_short_to_be_told_apart() -> None:
     assert scrub("a cat sat", ["rtsp://u:a@cam/1"]) == "a cat sat"
 
 
+@pytest.mark.parametrize("secret", ["pass", "password", "word", "stream"])
+def test_a_password_that_is_a_word_of_ours_does_not_show_by_being_left_out(secret: str) -> None:
+    """`/ and # in a ***word are %2F and %23` altered the sentence, and told the password."""
+    address = f"rtsp://admin:{secret}@cam/1"
+    said = f"{address}: the stream is no address; / and # in a password are %2F and %23"
+    shown = said.replace(f"admin:{secret}", "***")
+    assert scrub(said, [address]) == scrub(scrub(said, [address]), [address]) == shown
+
+
+def test_what_a_library_says_keeps_its_words_but_not_the_password() -> None:
+    """A secret is one where it stands as a whole."""
+    said = scrub("login 'pass' with password pass_1 failed, passed on, pass", ["rtsp://u:pass@cam/1"], foreign=True)
+    assert said == "login '***' with password ***_1 failed, passed on, ***"
+    assert scrub("port 12345 and key 1234", ["udp://h:1?k=1234"]) == "port 12345 and key ***"
+
+
+@pytest.mark.parametrize("address", ["udp://h:1/out?tok=hunter2", "rtmp://h/app/hunter2", "rtsp://u:hunter2@h/1"])
+def test_a_sentence_goes_on_behind_an_address(address: str) -> None:
+    """`…?tok=*** nobody takes it`: the colon was taken for a part of what is secret."""
+    shown = redact(address)
+    said = f"{shown}: nobody takes {shown}, or {shown}."
+    assert redact(f"{address}: nobody takes {address}, or {address}.") == redact(said) == scrub(said, [address]) == said
+
+
+def test_an_address_that_no_pattern_finds_is_hidden_where_it_is_known() -> None:
+    """A space in a password ends every pattern."""
+    address = "rtsp://admin:hun ter2'@cam/1"
+    assert scrub(f"{address}: no answer, password hun ter2'", [address]) == "rtsp://***@cam/1: no answer, password ***"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the command line is overwritten on Linux only")
 def test_the_command_line_does_not_keep_a_password() -> None:
     code = (
