@@ -92,6 +92,13 @@ class LiveRun:
                 return int(entry.name)
         raise AssertionError(f"no {name} stage")
 
+    def has(self, name: str) -> bool:
+        """Whether a stage is there."""
+        try:
+            return bool(self.stage(name))
+        except AssertionError:
+            return False
+
     def kill(self, name: str) -> None:
         os.kill(self.stage(name), signal.SIGKILL)
 

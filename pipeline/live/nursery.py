@@ -23,6 +23,9 @@ Process: TypeAlias = subprocess.Popen[bytes] | Child
 _TENDED = "pipeline.live.nursery_process"
 PATIENCE = 60.0
 """Seconds after which a nursery that does not answer is given up: it may hang in an import."""
+PROMPT = 5.0
+"""The same of one that has nothing to import, as it has borne the like of all that are asked for. A fork takes
+milliseconds, and a nursery that stands still would hold up every restart."""
 
 
 @dataclass
@@ -62,6 +65,7 @@ class Nursery:
         self._process: Process | None = None
         self._asked: dict[str, _Asked] = {}
         self._born: list[tuple[str, Process]] = []
+        self._loaded: set[str] = set()  # models of those that this nursery has borne
         self._backoff = Backoff(0.5, 60.0)
         self._due = 0.0
         self._able = sys.platform == "linux"
@@ -107,7 +111,9 @@ class Nursery:
                 self._lose()
                 break
             self._answered(data)
-        if any(time.monotonic() - asked.at > PATIENCE for asked in self._asked.values()):
+        prompt = all(asked.birth.model in self._loaded for asked in self._asked.values())
+        oldest = min((asked.at for asked in self._asked.values()), default=None)
+        if oldest is not None and time.monotonic() - oldest > (PROMPT if prompt else PATIENCE):
             self._lose()
         self.look()
         born, self._born = self._born, []
@@ -151,6 +157,7 @@ class Nursery:
     def _take(self, born: Born) -> None:
         if born.pid and born.name in self._asked:
             asked = self._asked.pop(born.name)
+            self._loaded.add(asked.birth.model)
             asked.allow()
             asked.close()
             self._born.append((born.name, Child(born.pid)))
@@ -173,6 +180,7 @@ class Nursery:
         if self._wire is not None:
             self._wire.close()
             self._wire = None
+        self._loaded.clear()
         self._kill()
 
     def _kill(self) -> None:

@@ -27,13 +27,17 @@ class Pulse:
         """A stage has died; so many frames were written until then."""
         self._written_then = written
 
-    def stopped(self, stages: Iterable[LiveChild], written: int, now: float) -> bool:
-        """Whether it has. A process that is missing has, until one more frame than before is written."""
+    def trouble(self, stages: Iterable[LiveChild], written: int, now: float) -> str | None:
+        """None while frames may go through; else why they don't, where that is worth telling.
+
+        A process that is missing is missed until one more frame than before is written. One that has worked and is
+        silent stands still, or has no time at all.
+        """
         if self._written_then is not None and written > self._written_then:
             self._written_then = None
         missing = self._written_then is not None
-        return missing or any(child.process is None or self.silent(child, now) for child in stages)
-
-    def silent(self, child: LiveChild, now: float) -> bool:
-        """Whether a stage that has worked has been silent for too long: it stands still, or has no time at all."""
-        return child.worked and not child.done and now - child.heard > self._patience
+        for child in stages:
+            if child.worked and not child.done and now - child.heard > self._patience:
+                return f"the {child.name} stage stands still"
+            missing = missing or child.process is None
+        return "" if missing else None

@@ -231,11 +231,9 @@ class LiveSession:
         state: LiveState = "starting"
         if self._first_frame is not None:
             stages = [self._children[name] for name in STAGES]
-            stopped = self._pulse.stopped(stages, self._tally.total("encode", "written"), now)
-            state = "lost" if self._lost() or stopped else "running"
-            for child in stages:
-                if self._pulse.silent(child, now):
-                    self._tally.error = f"the {child.name} stage stands still"
+            trouble = self._pulse.trouble(stages, self._tally.total("encode", "written"), now)
+            state = "running" if trouble is None and not self._lost() else "lost"
+            self._tally.error = trouble or self._tally.error
         if state != self._state or now - self._told >= STATUS_EVERY:
             self._state, self._told = state, now
             self._listen(self._tally.status(state))
@@ -243,8 +241,13 @@ class LiveSession:
     def _drain(self, front: zmq.Socket[bytes]) -> None:
         """Stop in order: no more frames, those on their way to the end, then the outputs close."""
         if self._failure is None:
+            until = time.monotonic() + DRAIN
             self._ask("decode")
-            self._await(front, ["decode", "derain", "encode"], DRAIN)
+            self._await(front, ["decode"], DRAIN)
+            if not self._tally.now("decode", "sent"):  # then there is no link over which the others hear of the end
+                self._ask("derain")
+                self._ask("encode")
+            self._await(front, ["derain", "encode"], until - time.monotonic())
         if not self._children["encode"].done:
             self._ask("encode")
             self._await(front, ["encode"], CLOSE)

@@ -80,6 +80,11 @@ class Tally:
         now = self._now.get(stage)
         return self._before.get((stage, counter), 0) + (now.counters.get(counter, 0) if now else 0)
 
+    def now(self, stage: str, counter: str) -> int:
+        """The same of the last process alone."""
+        now = self._now.get(stage)
+        return now.counters.get(counter, 0) if now else 0
+
     def text(self, stage: str, name: str) -> str:
         now = self._now.get(stage)
         return now.texts.get(name, "") if now else ""

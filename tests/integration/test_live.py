@@ -1,7 +1,7 @@
 """Live streams with real processes, sockets and files: runs from their start to their end, and what they leave.
 
-The camera is one of ours (`tests.live_camera`); real servers are in `test_live_servers.py`. Nothing here is timed: the
-machine may be busy. What must hold is what is counted, what files hold, and that things come at all.
+The camera is one of ours (`tests.live_camera`); real servers are in `test_live_servers.py`. Hardly anything is timed,
+as the machine may be busy. What must hold is what is counted, what files hold, and that things come at all.
 """
 
 from __future__ import annotations
@@ -104,6 +104,23 @@ def test_a_source_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert b"hunter2" not in said + errors
     assert any(b"rtsp://***@127.0.0.1" in line for line in lines)
     assert b"hunter2" not in max(lines, key=lambda line: b"***" in line)
+
+
+def test_ctrl_c_does_not_wait_for_a_source_that_never_sent(tmp_path: Path) -> None:
+    """Derain and encode waited six seconds to hear of an end, over a link that is made with the first frame."""
+    from pipeline.live.session import DRAIN
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"udp://127.0.0.1:{free.getsockname()[1]}"
+    with LiveRun(tmp_path, url, [str(tmp_path / "film.mkv")]) as run:
+        stages = ("decode", "derain", "encode")
+        run.wait(lambda _: all(run.has(stage) for stage in stages))
+        before = run.status.uptime
+        status = run.stop()
+    assert status.state == "stopped"
+    assert status.uptime - before < DRAIN
+    assert not (tmp_path / "film.mkv").exists()
 
 
 def test_the_preview_shows_pairs(tmp_path: Path) -> None:

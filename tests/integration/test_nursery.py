@@ -100,6 +100,17 @@ def test_what_was_asked_of_a_nursery_that_dies_is_started_all_the_same() -> None
     assert told == ["Popen 1", "Child"]
 
 
+def test_a_nursery_that_stands_still_is_not_waited_for() -> None:
+    """SIGSTOP: every restart waited for a minute, as for one that imports PyTorch. Who has borne the like answers at
+    once, or is replaced."""
+    told = said(
+        "nursery.ask(birth('a'), 2); born(nursery, 'a').wait(60.0); os.kill(nursery.pid, signal.SIGSTOP);"
+        "began = time.monotonic(); nursery.ask(birth('b'), 2); it = born(nursery, 'b');"
+        "print(type(it).__name__, it.wait(60.0), time.monotonic() - began < 40)"
+    )
+    assert told == ["Popen 1 True"]
+
+
 def test_who_was_born_before_the_nursery_died_is_not_started_again() -> None:
     """Its answer lay unread when asking for the next one failed: the process was started a second time, and two of them
     answered to one name."""
