@@ -23,8 +23,8 @@ RECENT_AGES = 60
 """How many of the youngest ages a report has."""
 
 LiveState: TypeAlias = Literal["starting", "running", "lost", "stopped", "failed"]
-"""starting: no frame has come yet. running: frames go through. lost: the source is away, or a stage is being replaced.
-stopped: ended as asked, everything is closed. failed: ended by an error, `LiveStatus.error` says which."""
+"""starting: no frame has come yet. running: frames go through. lost: the source is away, or a stage stands still or is
+being replaced. stopped: ended as asked, everything is closed. failed: ended by an error, `LiveStatus.error` says which."""
 
 OnOverload: TypeAlias = Literal["skip", "downscale", "passthrough"]
 OnLoss: TypeAlias = Literal["freeze", "slate", "stop"]

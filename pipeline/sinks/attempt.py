@@ -28,6 +28,7 @@ def _has_picture(path: str) -> bool:
         if not os.path.getsize(path):
             return False
         with av.open(f"file:{path}") as container:
-            return any(packet.size for packet in container.demux(container.streams.video[:1]))
+            video = container.streams.video
+            return bool(video) and any(packet.size for packet in container.demux(video[0]))
     except (av.error.FFmpegError, OSError, ValueError):
         return False
