@@ -24,7 +24,7 @@ RECENT_AGES = 60
 
 LiveState: TypeAlias = Literal["starting", "running", "lost", "stopped", "failed"]
 """starting: no frame has come yet. running: frames go through. lost: the source is away, or a stage stands still or is
-being replaced. stopped: ended as asked, everything is closed. failed: ended by an error, `LiveStatus.error` says which."""
+being replaced. stopped: ended as asked, everything is closed. failed: ended by what `LiveStatus.error` says."""
 
 OnOverload: TypeAlias = Literal["skip", "downscale", "passthrough"]
 OnLoss: TypeAlias = Literal["freeze", "slate", "stop"]
