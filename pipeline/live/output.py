@@ -14,6 +14,7 @@ from pipeline.live.backoff import Backoff
 from pipeline.live.messages import Close, Coded, unpack
 from pipeline.live.notes import Notes
 from pipeline.live.stage import LiveStage
+from pipeline.live_status import NOT_BEGUN
 from pipeline.redact import redact
 from pipeline.sinks.live import live_destination
 from pipeline.sinks.live_muxer import LiveMuxer
@@ -74,7 +75,7 @@ class Output:
         """Why it is, while it is."""
         self._gone = False
         """Whether nobody will ever read on: a closed pipe does not come back."""
-        stage.texts["output"] = "waiting: no picture yet"
+        stage.texts["output"] = NOT_BEGUN[1]
 
     def take(self, coded: Coded, data: bytes, codecs: bytes) -> None:
         """Write a packet, or leave it out where the destination is away."""

@@ -80,6 +80,8 @@ class StreamConfig(StreamSettings):
     def _can_be_gone_on_with(cls, destinations: list[str], info: ValidationInfo) -> list[str]:
         """A stream that is started again can't add to a plain file, and must not destroy it unasked."""
         for one in destinations:
+            if one == "-":
+                raise ValueError("-: a service has no standard output; name a file for segments or an address")
             plain = "://" not in one and not one.startswith("/dev/") and not one.endswith(".m3u8")
             if plain and not is_template(one) and not info.data.get("overwrite"):
                 stem, ending = os.path.splitext(one)

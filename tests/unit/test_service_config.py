@@ -62,6 +62,10 @@ def test_equal_streams_compare_equal_so_that_a_reload_leaves_them(tmp_path: Path
             "live.yaml:4: streams[0].destinations: rec/a.mkv: a stream that is started again can't go on with a plain "
             "file; name rec/a-%Y%m%d-%H%M%S.mkv, or set overwrite: true",
         ),
+        (
+            "streams:\n- id: a\n  source: s\n  destinations: ['-']\n",
+            "live.yaml:4: streams[0].destinations: -: a service has no standard output",
+        ),
         ("- a\n- b\n", "live.yaml:1: a mapping of keys is expected (listen, streams …), not a list"),
         ("max_streams: 3\n", "live.yaml:1: max_streams needs lease_folder"),
         ("listen:\n  names: ['http://foo/']\n", "live.yaml:2: listen.names: 'http://foo/' is no host name"),
