@@ -99,8 +99,8 @@ class LiveRun:
         except AssertionError:
             return False
 
-    def kill(self, name: str) -> None:
-        os.kill(self.stage(name), signal.SIGKILL)
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        os.kill(self.stage(name), number)
 
     def stop(self) -> LiveStatus:
         """SIGTERM; the last status, after all is closed and the exit code was 0."""

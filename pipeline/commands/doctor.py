@@ -69,12 +69,13 @@ def _facts(found: Machine) -> Table:
 
 
 def _parts(title: str, parts: list[Part]) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("name", "state", "version", "what it is, or how to get it", title=title, title_justify="left")
     colours = {"ready": "green", "broken": "red", "missing": "yellow"}
     for part in parts:
-        table.add_row(part.name, f"[{colours[part.state]}]{part.state}[/]", part.version, part.note)
+        table.add_row(part.name, f"[{colours[part.state]}]{part.state}[/]", part.version, escape(part.note))
     return table
 
 

@@ -52,7 +52,7 @@ class Outputs:
             if child.process is None:
                 if now >= child.due:
                     child.begin(self._started(number, child.number))
-            elif not child.done and self._is_gone(child, now):
+            elif self._is_gone(child, now):  # also done, as one is that somebody sends SIGTERM: `close` comes later
                 self._barren[number] = 0 if child.worked else self._barren[number] + 1
                 child.process = None
                 child.number += 1
@@ -121,4 +121,5 @@ class Outputs:
                     if child.name == message.stage:
                         child.heard = time.monotonic()
                         child.worked = child.worked or bool(message.counters.get("packets"))
-                        child.done = child.done or message.done
+                        if message.done:
+                            child.ended(message.asked)

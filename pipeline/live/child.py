@@ -9,6 +9,8 @@ from pipeline.live.nursery import Process
 
 DEATHS = 8
 """So many are remembered."""
+_ENDS_TOGETHER = 3.0
+"""Seconds within which all have said that they are done, where a source is at its end."""
 
 
 class LiveChild:
@@ -22,6 +24,8 @@ class LiveChild:
         self.heard = 0.0
         self.worked = False
         self.done = False
+        self.done_at = 0.0
+        self.asked_to_end = False  # it is done because of a SIGTERM, whoever sent it
         self.due = 0.0  # when to start it
         self.deaths: deque[float] = deque(maxlen=DEATHS)
 
@@ -29,7 +33,18 @@ class LiveChild:
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
+    def ended(self, asked: bool) -> None:
+        """It has said that it is done; `asked`: because it was asked to be."""
+        if not self.done:
+            self.done, self.done_at, self.asked_to_end = True, time.monotonic(), asked
+
+    def untimely(self, now: float) -> bool:
+        """Whether it should not be done, while the stream goes on: somebody has sent SIGTERM to it, or to one before
+        it."""
+        return self.done and (self.asked_to_end or now - self.done_at > _ENDS_TOGETHER)
+
     def begin(self, process: Process) -> None:
         """It has been born."""
         self.process, self.asked = process, False
+        self.done = self.asked_to_end = False
         self.heard, self.worked = time.monotonic(), False

@@ -47,6 +47,7 @@ class StageReport(msgspec.Struct, tag=True, kw_only=True):
     warnings: list[str] = []  # all so far
     info: StreamInfo | None = None  # decode: the source; encode: what it was opened for
     done: bool = False  # its work is finished, everything is closed
+    asked: bool = False  # done: because of a SIGTERM, whoever sent it
 
 
 class Sound(msgspec.Struct, frozen=True, tag=True):

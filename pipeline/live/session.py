@@ -118,7 +118,9 @@ class LiveSession:
             duration is not None and self._first_frame is not None and time.monotonic() - self._first_frame >= duration
         )
         gone = self._order.on_loss == "stop" and self._first_frame is not None and bool(self._lost())
-        return bool(self._failure or stop() or timed_out or gone or self._children["decode"].done)
+        decode = self._children["decode"]
+        at_end = decode.done and not decode.asked_to_end
+        return bool(self._failure or stop() or timed_out or gone or at_end)
 
     def _lost(self) -> str:
         return self._tally.text("decode", "lost")
@@ -179,7 +181,8 @@ class LiveSession:
         if child is not None:
             child.heard = time.monotonic()
             child.worked = child.worked or bool(report.counters)
-            child.done = child.done or report.done
+            if report.done:
+                child.ended(report.asked)
         if self._first_frame is None and self._tally.total("encode", "written"):
             self._first_frame = time.monotonic()
 
@@ -194,7 +197,7 @@ class LiveSession:
         """Notice who died or hangs, and arrange for another."""
         now = time.monotonic()
         for child in self._children.values():
-            if child.process is None or child.done:
+            if child.process is None or (child.done and not child.untimely(now)):
                 continue
             if child.alive:
                 if now - child.heard <= (SILENCE if child.worked else START_SILENCE):
@@ -206,7 +209,7 @@ class LiveSession:
     def _replace(self, child: LiveChild, now: float) -> None:
         assert child.process is not None
         code = child.process.poll() or 0
-        child.process = None
+        child.process, child.done = None, False
         child.number += 1
         child.deaths.append(now)
         self._tally.restarts[child.name] = self._tally.restarts.get(child.name, 0) + 1

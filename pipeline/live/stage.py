@@ -70,6 +70,7 @@ class LiveStage(Notes):
                     warnings=list(self.warnings),
                     info=self.info,
                     done=done,
+                    asked=done and self.stopping.is_set(),
                 )
             )
 

@@ -104,7 +104,8 @@ class PictureSource(Source):
             better = "name it .apng" if path.lower().endswith(".png") else "make a video of it first"
             raise DerainError(f"{path}: is an animation of {metadata.pictures} pictures; {better}")
         if metadata.pictures > 1:
-            self.warnings.append(f"{path}: has {metadata.pictures} pages; only the first is taken")
+            note = f"{path}: has {metadata.pictures} pages; only the first is taken"
+            self.warnings += [note] if note not in self.warnings else []  # one is read twice, for what it is like
         if read.dtype not in (np.uint8, np.uint16):
             raise DerainError(f"{path}: has samples of type {read.dtype}; save it with 8 or 16 bits a sample")
         if read.ndim == 3 and read.shape[2] == 2:

@@ -113,12 +113,14 @@ def test_a_destination_that_hangs_holds_nobody_up(tmp_path: Path, stages: Stages
     assert len(pictures(film)) == written["frames"] + written["filled"]  # type: ignore[operator]
 
 
-def test_the_process_that_writes_may_die(tmp_path: Path, stages: Stages, address: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_process_that_writes_may_die(tmp_path: Path, stages: Stages, address: str, number: signal.Signals) -> None:
+    """One that got SIGTERM was taken for one that had been asked to close, and nothing was ever written again."""
     first, second = tmp_path / "cam.mkv", tmp_path / "cam-2.mkv"
     with Camera() as camera:
         chain = Chain(stages, address, camera.url, "cam.mkv", *QUICK)
         chain.until(first, 20_000)
-        output_of(chain.encode).kill()
+        output_of(chain.encode).send_signal(number)
         chain.until(second, 20_000)
         _, written = chain.end()
     assert written["restarts"] == 1

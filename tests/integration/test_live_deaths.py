@@ -38,6 +38,28 @@ def test_any_stage_may_die(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("film*")] == ["film.mkv"]
 
 
+@pytest.mark.parametrize("stage", ["decode", "derain", "encode", "output"])
+def test_a_stage_that_somebody_else_asks_to_end_is_replaced(tmp_path: Path, stage: str) -> None:
+    """SIGTERM, which a stage obeys: it was taken for the end that was meant. Nothing was written from then on, or the
+    stream was over, with exit code 0 and not a word."""
+    ring = tmp_path / "film-%H%M%S.mkv"
+    with Camera() as camera, LiveRun(tmp_path, camera.url, [str(ring)], gop=0.5) as run:
+        run.running()
+        run.more(30)
+        run.kill(stage, signal.SIGTERM)
+        run.wait(lambda status: sum(status.restarts.values()) >= 1)
+        before = {path.name for path in tmp_path.glob("film-*")}
+        run.more(30)
+        sizes = {path: path.stat().st_size for path in tmp_path.glob("film-*")}
+        run.wait(lambda _: any(path.stat().st_size > sizes.get(path, 0) for path in tmp_path.glob("film-*")))
+        status = run.stop()
+    names = {"output": "output0"}
+    assert status.restarts.get(names.get(stage, stage)) == 1
+    assert status.destinations[str(ring)] == "closed"
+    assert before
+    assert all(frames_of(path) for path in tmp_path.glob("film-*"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["decode", "encode"])
 def test_a_stage_that_hangs_is_replaced(tmp_path: Path, stage: str) -> None:

@@ -84,6 +84,16 @@ def test_what_keeps_derain_from_working_is_a_failure(
     assert "problem: PyTorch does not work" in capsys.readouterr().out
 
 
+def test_what_to_install_is_told_to_the_letter(
+    report: machine.Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rich took the `[tensorrt]` of `pip install 'derain[tensorrt]'` for markup, and the line brought nothing."""
+    missing = machine.Part("tensorrt", "missing", note="pip install 'derain[tensorrt]'")
+    monkeypatch.setattr(machine, "inspect", lambda: msgspec.structs.replace(report, runtimes=[missing]))
+    cli.main(["doctor"])
+    assert "'derain[tensorrt]'" in capsys.readouterr().out
+
+
 def test_a_probe_that_crashes_is_a_line_of_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "PROBE_SECONDS", 20.0)
     found, error = machine._in_child("_probe_import", "no_such_module_anywhere")

@@ -82,7 +82,8 @@ def test_pages_that_are_not_taken_are_told(tmp_path: Path):
         for kind in (0, 0, 1):
             writer.write(np.full((16, 24, 3), 90, np.uint8), photometric="rgb", subfiletype=kind)
     with open_source(str(tmp_path / "two.tif")) as source:
-        assert source.warnings == [f"{tmp_path / 'two.tif'}: has 2 pages; only the first is taken"]
+        assert len(list(source)) == 1
+        assert source.warnings == [f"{tmp_path / 'two.tif'}: has 2 pages; only the first is taken"], "once"
 
 
 def test_a_folder_without_pictures(tmp_path: Path):
