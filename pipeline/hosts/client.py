@@ -97,12 +97,15 @@ class HostClient:
         raise NotImplementedError
 
     def _open(self) -> None:
-        self._socket = self._door.open(self._context)
-        self._monitor = self._socket.get_monitor_socket(_EVENTS)
+        # before it connects: a loss is one only of a connection that we have seen come about
+        self._socket = self._door.open(self._context, self._watch)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
         self._joined = self._connected = False
+
+    def _watch(self, socket: zmq.Socket[bytes]) -> None:
+        self._monitor = socket.get_monitor_socket(_EVENTS)
 
     def _shut(self, linger: int) -> None:
         self._socket.disable_monitor()

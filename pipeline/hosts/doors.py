@@ -10,6 +10,7 @@ import os
 import re
 import socket as socketlib
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,10 @@ class ClientDoor:
         if (self.key is None) != (self.server is None):
             raise UsageError("--key (our secret file) and --server-key (the derain stage's public file) go together")
 
-    def open(self, context: zmq.Context[Any]) -> zmq.Socket[bytes]:
-        """A DEALER socket that connects, and connects again, by itself."""
+    def open(
+        self, context: zmq.Context[Any], watch: Callable[[zmq.Socket[bytes]], None] = lambda _: None
+    ) -> zmq.Socket[bytes]:
+        """A DEALER socket that connects, and connects again, by itself. `watch` gets it before it does."""
         socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
         try:
             _set(socket, self.url, self.largest)
@@ -112,6 +115,7 @@ class ClientDoor:
             if self.key and self.server:
                 socket.curve_publickey, socket.curve_secretkey = self.key.public, self.key.secret
                 socket.curve_serverkey = self.server
+            watch(socket)
             socket.connect(self.url)
         except zmq.ZMQError as error:
             socket.close(0)
