@@ -133,9 +133,6 @@ def encode_stage(
     from pipeline.redact import hide_arguments, redact
     from pipeline.sinks.options import EncodeOptions
 
-    for destination in destinations:
-        if os.path.exists(destination) and not overwrite:
-            raise DerainError(f"{destination}: exists already; choose another name or pass --overwrite")
     if source and not os.path.isfile(source):
         raise DerainError(f"--source {source}: no such file on this host")
     if on_loss not in ("freeze", "slate"):

@@ -217,8 +217,8 @@ class HostClient:
         away = now - self._missing_since
         if away >= _TELL_AFTER and not self._told:
             self._told = True
-            whom = f"an {self.other} stage" if self.other == "encode" else f"a {self.other} stage"
-            self._say(f"stream {self.stream}: waiting for {whom if self._connected else f'{self._door.url} to answer'}")
+            whom = f"the {self.other} stage" if self._connected else f"{self._door.url} to answer"
+            self._say(f"stream {self.stream}: waiting for {whom}")
         if not self._patience or away < self._patience:
             return
         if self._connected:

@@ -83,8 +83,8 @@ class ServerDoor:
             raise DerainError(f"the derain stage can't listen at {self.url}: {error}") from error
         return socket, authenticator
 
-    def closed(self) -> None:
-        """Nobody listens here any more."""
+    def leave(self) -> None:
+        """Take the socket's file away, so that nobody comes any more."""
         if self._path:
             self._path.unlink(missing_ok=True)
 

@@ -12,7 +12,7 @@ import zmq
 from pipeline.live.child import LiveChild
 from pipeline.live.messages import LiveStageOrder, StageReport, unpack
 from pipeline.live.nursery import launch
-from pipeline.live.session import CLOSE, SILENCE, START_SILENCE
+from pipeline.live.session import CLOSE
 from pipeline.live.tally import Tally
 from pipeline.redact import redact, scrub
 from pipeline.wire import Failure
@@ -52,7 +52,7 @@ class Outputs:
             if child.process is None:
                 if now >= child.due:
                     child.begin(self._started(number, child.number))
-            elif self._is_gone(child, now):  # also done, as one is that somebody sends SIGTERM: `close` comes later
+            elif child.gone(now):  # also done, as one is that somebody sends SIGTERM: `close` comes later
                 self._barren[number] = 0 if child.worked else self._barren[number] + 1
                 child.process = None
                 child.number += 1
@@ -95,13 +95,6 @@ class Outputs:
             if times := self._tally.restarts.get(name, 0):
                 said.append(f"{redact(address)}: the process that writes it was replaced {times} times")
         return list(dict.fromkeys(said))
-
-    def _is_gone(self, child: LiveChild, now: float) -> bool:
-        assert child.process is not None
-        if child.alive and now - child.heard > (SILENCE if child.worked else START_SILENCE):
-            child.process.kill()
-            child.process.wait()
-        return not child.alive
 
     def _started(self, output: int, number: int) -> subprocess.Popen[bytes]:
         kept = [self._told.stdout] if self._told.stdout > 2 else []

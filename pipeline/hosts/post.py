@@ -67,8 +67,8 @@ class Post:
 
     def close(self) -> None:
         """Let out what is queued, for a second at most."""
+        self._door.leave()  # first: while we listen nobody else does, and what lies there is ours
         self._socket.close(1000)
         if self._authenticator:
             self._authenticator.stop()
         self._context.term()
-        self._door.closed()

@@ -9,6 +9,10 @@ from pipeline.live.nursery import Process
 
 DEATHS = 8
 """So many are remembered."""
+SILENCE = 10.0
+"""Seconds without a report after which a process is taken for hung, killed and replaced."""
+START_SILENCE = 120.0
+"""The same until its first work is done: libraries hold Python's lock while they load and compile."""
 _ENDS_TOGETHER = 3.0
 """Seconds within which all have said that they are done, where a source is at its end."""
 
@@ -32,6 +36,13 @@ class LiveChild:
     @property
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+    def gone(self, now: float) -> bool:
+        """Whether its process has ended; one that hangs is killed for it."""
+        if self.process is not None and self.alive and now - self.heard > (SILENCE if self.worked else START_SILENCE):
+            self.process.kill()
+            self.process.wait()
+        return not self.alive
 
     def ended(self, asked: bool) -> None:
         """It has said that it is done; `asked`: because it was asked to be."""

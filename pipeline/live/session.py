@@ -34,10 +34,6 @@ from pipeline.wire import Failure
 STAGES = ("decode", "derain", "encode")
 _SLICE_MS = 50
 _SOON_MS = 5
-SILENCE = 10.0
-"""Seconds without a report after which a process is taken for hung, killed and replaced."""
-START_SILENCE = 120.0
-"""The same until its first work is done: libraries hold Python's lock while they load and compile."""
 DEATHS_WITHIN = 60.0
 """`DEATHS` of one process in so many seconds, and the stream has failed."""
 DRAIN = 6.0
@@ -199,12 +195,8 @@ class LiveSession:
         for child in self._children.values():
             if child.process is None or (child.done and not child.untimely(now)):
                 continue
-            if child.alive:
-                if now - child.heard <= (SILENCE if child.worked else START_SILENCE):
-                    continue
-                child.process.kill()
-                child.process.wait()
-            self._replace(child, now)
+            if child.gone(now):
+                self._replace(child, now)
 
     def _replace(self, child: LiveChild, now: float) -> None:
         assert child.process is not None

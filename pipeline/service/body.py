@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 
 from pipeline.errors import UsageError
@@ -27,18 +26,21 @@ async def json_of(request: Request) -> Any:
         if len(held) > _LARGEST:
             raise UsageError(f"a request may hold at most {_LARGEST // 1024} KB")
     try:
-        content = msgspec.json.decode(held)
-        json.loads(held, object_pairs_hook=_refuse_twice)  # only this one tells of keys that are given twice
-    except (ValueError, msgspec.DecodeError) as error:
+        return json.loads(held, object_pairs_hook=_each_once, parse_constant=_no_number)
+    except ValueError as error:
         raise UsageError(f"the request is not JSON ({error})") from error
     except RecursionError as error:
         raise UsageError("the request is nested too deeply") from error
-    return content
 
 
-def _refuse_twice(pairs: list[tuple[str, Any]]) -> None:
-    seen: set[str] = set()
-    for key, _ in pairs:
-        if key in seen:
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in made:
             raise UsageError(f"{key} is given twice")
-        seen.add(key)
+        made[key] = value
+    return made
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")

@@ -120,6 +120,8 @@ def test_several_streams_share_one_derain_stage(tmp_path: Path, stages: Stages, 
 
 
 def test_what_cannot_be_meant_is_said_in_one_line(tmp_path: Path, derain: Derain, clip: Path) -> None:
+    """A playlist that goes on is no file that exists already."""
+    (tmp_path / "cam.m3u8").touch()
     for args, code, text in (
         (("decode", clip, "--connect", "tcp://127.0.0.1:1"), 2, "--insecure-plain-tcp"),
         (("encode", "x.mkv", "--connect", "ftp://there"), 2, "tcp://HOST:PORT or ipc://PATH"),
@@ -128,6 +130,7 @@ def test_what_cannot_be_meant_is_said_in_one_line(tmp_path: Path, derain: Derain
         (("encode", clip, "--connect", "tcp://127.0.0.1:1", "--insecure-plain-tcp"), 1, "exists already"),
         (("encode", "x.mkv", "--codec", "none", "--connect", "ipc:///tmp/none"), 2, "has no such encoder"),
         (("encode", "none/x.mkv", "--connect", "ipc:///tmp/none"), 1, "there is no folder"),
+        (("encode", "cam.m3u8", "--connect", "ipc:///tmp/none", "--patience", "0.5"), 1, "does a derain stage listen"),
         (("encode", "x.xyz", "--connect", "ipc:///tmp/none"), 2, "cannot tell a video container"),
         (("encode", "x.webm", "--connect", "ipc:///tmp/none"), 2, "cannot hold libx264"),
         (

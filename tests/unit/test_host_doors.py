@@ -177,3 +177,22 @@ def test_ports_that_cannot_be_are_refused(port: str) -> None:
 def test_a_list_without_keys_would_let_everybody_in(tmp_path: Path, keys: dict[str, KeyPair]) -> None:
     with pytest.raises(UsageError, match="--allow needs --key"):
         ServerDoor("tcp://127.0.0.1:*", None, tmp_path / "allowed", plain=True)
+
+
+def test_one_that_ends_does_not_take_the_next_ones_socket_away(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is queued may take a second to go out, and the next derain stage may listen by then."""
+    first, term = Server(ServerDoor(address)), zmq.Context.term
+    next_ones: list[Server] = []
+
+    def slowly(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        monkeypatch.setattr(zmq.Context, "term", term)
+        next_ones.append(Server(ServerDoor(address)))
+        term(context)
+
+    monkeypatch.setattr(zmq.Context, "term", slowly)
+    first.stop()
+    assert Path(address.removeprefix("ipc://")).is_socket()
+    encoding = Running(lambda: Encode(ClientDoor(address), "cam"))
+    decode(ClientDoor(address), "cam", 3)
+    encoding.outcome()
+    next_ones[0].stop()

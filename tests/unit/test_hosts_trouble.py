@@ -180,7 +180,7 @@ def test_for_whom_a_stage_waits_is_said(address: str, monkeypatch: pytest.Monkey
     server = Server(ServerDoor(address))
     with StreamSender(ClientDoor(address), "cam", patience=1, say=said.append) as link, pytest.raises(DerainError):
         link.join(INFO)
-    assert said[1:] == ["stream cam: waiting for an encode stage"]
+    assert said[1:] == ["stream cam: waiting for the encode stage"]
     server.stop()
 
 
