@@ -124,7 +124,8 @@ def encode_stage(
     """Write the derained frames of a stream to DST, which appears when it is whole; or where the source is live,
     which is written at once and may be what derain run takes: rtmp://…, NAME.m3u8, cam-%Y%m%d-%H%M%S.mkv.
 
-    Only pictures come over the link; sound, subtitles and chapters are copied from --source.
+    Only pictures come over the link; sound, subtitles and chapters are copied from --source. Ctrl-C or SIGTERM closes
+    what a live stream has written; of a file it leaves nothing.
     """
     from pipeline.errors import DerainError, UsageError
     from pipeline.hosts.encode import check, encode

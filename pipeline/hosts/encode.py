@@ -112,7 +112,7 @@ def _encode_live(order: LiveOrder, link: StreamReceiver, info: StreamInfo) -> Li
         damaged=link.end.damaged if link.end else 0,
         reconnects=link.reconnects,
         resets=written.resets,
-        warnings=[*written.warnings, *_acknowledged(link)],
+        warnings=[*written.warnings, *(_acknowledged(link) if link.end else [])],  # the stream may go on without us
         filled=written.filled,
         sink_dropped=written.sink_dropped,
         restarts=written.restarts,

@@ -11,6 +11,7 @@ import msgspec
 from pipeline.frame import StreamInfo
 from pipeline.hosts.outputs import Outputs
 from pipeline.hosts.receiver import StreamReceiver
+from pipeline.link import Stopped
 from pipeline.live.encoder import live_settings
 from pipeline.live.messages import LiveStageOrder
 from pipeline.live.notes import Notes
@@ -35,7 +36,8 @@ class LiveWritten(msgspec.Struct, kw_only=True):
 
 
 def write_live(order: LiveOrder, link: StreamReceiver, info: StreamInfo) -> LiveWritten:
-    """Write the link's frames until they end; whatever ends them, what was written is closed.
+    """Write the link's frames until they end or the link is asked to stop, which is how a live stream is left: whatever
+    ends them, what was written is closed.
 
     A frame counts as written when it is encoded: destinations are processes of their own, for which nobody waits. While
     none comes the last one is shown again (`pipeline.live.screen`).
@@ -64,11 +66,12 @@ def write_live(order: LiveOrder, link: StreamReceiver, info: StreamInfo) -> Live
             while not screen.has_outputs() and time.monotonic() < deadline:
                 outputs.look()
                 time.sleep(_LOOK_EVERY)
-            for frame in link.frames(_LOOK_EVERY, idle):
-                screen.show(info, frame)
-                outputs.look()
-                if reason := frame.header.reset:
-                    resets[reason] = resets.get(reason, 0) + 1
+            with suppress(Stopped):
+                for frame in link.frames(_LOOK_EVERY, idle):
+                    screen.show(info, frame)
+                    outputs.look()
+                    if reason := frame.header.reset:
+                        resets[reason] = resets.get(reason, 0) + 1
         finally:
             screen.close()
             outputs.close()

@@ -140,6 +140,26 @@ def test_on_loss_stop_ends_the_stream(tmp_path: Path, stages: Stages, address: s
     assert len(pictures(film)) == written["frames"] + written["filled"]  # type: ignore[operator]
 
 
+def test_an_encode_stage_that_is_asked_to_leave_tells_its_counts(
+    tmp_path: Path, stages: Stages, address: str
+) -> None:
+    """It closed its file and ended with 130 and without its line, as if a live stream had another way to be left. The
+    stream goes on with the next one."""
+    first, second = tmp_path / "a.mkv", tmp_path / "b.mkv"
+    with Camera() as camera:
+        chain = Chain(stages, address, camera.url, "a.mkv", *QUICK)
+        chain.until(first, 20_000)
+        chain.encode.terminate()
+        left = stages.result(chain.encode)
+        chain.encode = stages.start("stage", "encode", "b.mkv", "--connect", address, "--json", *QUICK)
+        chain.until(second, 20_000)
+        sent, written = chain.end()
+    for result, film in ((left, first), (written, second)):
+        assert result["warnings"] == []
+        assert len(pictures(film)) == result["frames"] + result["filled"] > 0  # type: ignore[operator]
+    assert sent["frames"] >= written["frames"]  # type: ignore[operator]
+
+
 def test_a_destination_that_cant_be_meant_is_one_line(stages: Stages, address: str) -> None:
     """And the key of an RTMP address is nowhere: the encode stage's last line told it, and ps did."""
     with Camera() as camera:
