@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +26,15 @@ def derain(tmp_path: Path) -> Derain:
         return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=timeout)
 
     return call
+
+
+@pytest.fixture
+def sockets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where this test's processes have their sockets, so that what is left there can be seen: a folder of its own whose
+    path is short enough for them, which `tmp_path` is not where tests run as several processes."""
+    with tempfile.TemporaryDirectory(prefix="s") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
 
 
 @pytest.fixture(autouse=True)

@@ -26,8 +26,6 @@ from tests.clips import B_FRAMES, make_clip
 from tests.conftest import Derain
 from tests.segmented import AtOnce
 
-pytestmark = pytest.mark.alone
-
 QUICK = ("--model", "identity", "--codec", "ffv1", "--container", "mkv")
 
 

@@ -16,8 +16,6 @@ from tests.clips import make_clip
 from tests.conftest import Derain
 from tests.host_processes import WAIT, Stages, host_address, pictures, stages_in
 
-pytestmark = pytest.mark.alone
-
 FRAMES = 40
 
 

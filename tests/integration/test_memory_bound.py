@@ -15,8 +15,6 @@ from esdnet.memory import memory_of
 from tests.clips import make_clip
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.alone
-
 
 def peak(stage: psutil.Process) -> int:
     """Megabytes a process had at most, from the kernel; 0 where it has ended."""

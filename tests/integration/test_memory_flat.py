@@ -10,12 +10,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import psutil
-import pytest
 
 from tests.clips import make_clip
 from tests.conftest import ROOT
-
-pytestmark = pytest.mark.alone
 
 FRAMES = 10_000
 """2,500 were derained in half a second by a quick machine, and there was nothing to measure."""

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,7 +18,13 @@ import pytest
 
 from tests.clips import B_FRAMES, make_clip
 
-pytestmark = pytest.mark.alone
+
+@pytest.fixture(autouse=True)
+def _nothing_left(sockets: Path) -> Iterator[None]:
+    """Whoever was killed, the last run of a test clears up."""
+    yield
+    assert not list(sockets.iterdir())
+
 
 FRAMES = 140
 
@@ -36,7 +42,6 @@ def start(clip: Path, destination: Path, *more: str, model: str = "identity") ->
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"TMPDIR": str(destination.parent)},
         start_new_session=True,
     )
 

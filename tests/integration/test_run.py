@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 from tests.clips import make_clip
 from tests.facts import facts
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.usefixtures("sockets")
 
 
 def command(*args: str | Path) -> list[str]:
@@ -31,25 +32,17 @@ def derain(*args: str | Path, **settings: object) -> subprocess.CompletedProcess
     return done  # type: ignore[no-any-return]
 
 
-@pytest.fixture(autouse=True)
-def _own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sockets go to a folder of the test's own, so that what is left there can be seen."""
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
-
-
 def nothing_left(tmp_path: Path) -> bool:
     """No stage still runs for this test and neither sockets nor half files remain."""
-    marks = [p.pid for p in psutil.process_iter() if _belongs(p, tmp_path)]
+    sockets = os.environ["TMPDIR"]
+    stages = [process.pid for process in psutil.process_iter() if _belongs(process, sockets)]
     hidden = [p.name for p in tmp_path.rglob("*") if p.name.startswith(".") and p.name.endswith(".part")]
-    return not marks and not hidden and not list((tmp_path / "tmp").iterdir())
+    return not stages and not hidden and not os.listdir(sockets)
 
 
-def _belongs(process: psutil.Process, tmp_path: Path) -> bool:
+def _belongs(process: psutil.Process, sockets: str) -> bool:
     try:
-        return "pipeline.stage" in " ".join(process.cmdline()) and process.environ().get("TMPDIR", "").startswith(
-            str(tmp_path)
-        )
+        return "pipeline.stage" in " ".join(process.cmdline()) and process.environ().get("TMPDIR") == sockets
     except psutil.Error:
         return False
 

@@ -15,7 +15,7 @@ from tests.running_service import RunningService, wait_for
 
 pytest.importorskip("starlette", reason="needs the serve extra")
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 
 def runs(name: str, **more: Any) -> dict[str, Any]:
