@@ -45,7 +45,8 @@ class ClipWriter:
         self._part = self.path.with_name(f".{self.path.name}.derain-{os.getpid()}.part")
         odd = codec != "ffv1" and (info.width % 2 or info.height % 2)
         self._format = "yuv444p" if odd else "yuv420p"
-        options = {} if codec == "ffv1" else {"crf": str(crf), "preset": preset}
+        # mbtree=0: with AVX-512 x264 165 reads there what it has not written, and the same frames give other bits
+        options = {} if codec == "ffv1" else {"crf": str(crf), "preset": preset, "mbtree": "0"}
         try:
             self._container = av.open(str(self._part), "w", format=kind)
         except (av.error.FFmpegError, OSError) as error:
