@@ -33,7 +33,7 @@ class Deraining:
     def __init__(self, info: StreamInfo, job: Job, network: Callable[[int], Derainer | TiledDerainer]) -> None:
         self._job, self._network = job, network
         self._networks: list[Derainer | TiledDerainer] = [network(0)]
-        self._resets = ResetPolicy(info, scene_cuts=job.scene_cuts)
+        self._resets = ResetPolicy(info, scene_cuts=job.scene_cuts, live=info.live)
         self._forced = ""
         self.restorer = Restorer(info, job.restore)
         self._quarters = quarter_turns(info)

@@ -1,7 +1,7 @@
 """When the membranes must forget: where a frame does not continue the ones before it.
 
-Membranes are kept from frame to frame. They are reset at the start of a stream, at a scene cut, where pts jump, and
-where the size changes; every reset is counted with its reason.
+Membranes are kept from frame to frame. They are reset at the start of a stream, at a scene cut, where pts jump (or a
+live source was lost), and where the size changes; every reset is counted with its reason.
 """
 
 from __future__ import annotations
@@ -23,10 +23,17 @@ JUMP_FRAMES = 4
 class ResetPolicy:
     """Looks at every frame of one stream in order."""
 
-    def __init__(self, info: StreamInfo, *, scene_cuts: bool = True) -> None:
-        """`scene_cuts`: whether a cut resets; finding them costs about 0.6 ms a frame at 1080p."""
+    def __init__(self, info: StreamInfo, *, scene_cuts: bool = True, live: bool = False) -> None:
+        """
+        Args:
+            info: The stream.
+            scene_cuts: Whether a cut resets; finding them costs about 0.6 ms a frame at 1080p.
+            live: Frames may have been left out, which is no jump. Who reads the source knows where it does not go on,
+                and has put the reason into that frame's header.
+        """
         self.counts: Counter[str] = Counter()
         """Resets so far, by reason."""
+        self._live = live
         self._tick = float(fraction(info.time_base))
         self._before: FrameHeader | None = None
         self._cuts: SceneCut | None = None
@@ -36,7 +43,8 @@ class ResetPolicy:
             self._cuts = SceneCut()
 
     def reason(self, frame: Frame, known: str = "") -> str | None:
-        """Why to reset before this frame: "start", "size_change", "pts_jump" or "scene_cut"; None: it goes on.
+        """Why to reset before this frame: "start", "size_change", "pts_jump", "scene_cut", or of a live stream what its
+        reader says; None: it goes on.
 
         `known` is a reason the caller knows of, such as "restart"; it goes before those found here.
         """
@@ -49,8 +57,12 @@ class ResetPolicy:
         return found
 
     def _break(self, before: FrameHeader, header: FrameHeader) -> str | None:
+        if self._live and header.reset:
+            return header.reset
         if (header.width, header.height) != (before.width, before.height):
             return "size_change"
+        if self._live:
+            return None
         step = (header.pts - before.pts) * self._tick
         if step < 0 or step > max(JUMP_SECONDS, JUMP_FRAMES * before.duration * self._tick):
             return "pts_jump"

@@ -12,7 +12,6 @@ from pipeline.errors import DerainError
 from pipeline.frame import Frame, FrameHeader, StreamInfo, fraction, frame_bytes
 from pipeline.job import IDENTITY
 from pipeline.live.links import Downstream, Upstream
-from pipeline.live.notice import at
 from pipeline.live.overload import SCALES, Governor, enlarged, shrunk
 from pipeline.live.priority import step_back
 from pipeline.live.reader import QUEUE
@@ -70,6 +69,7 @@ class _Work:
         self._stage, self._order = stage, order
         self._networks: dict[tuple[int, float], Derainer] = {}  # by field and scale: each is ready for its size
         self._seen = 0
+        self._reset = ""  # why the next frame that is shown does not go on; the one it came with was passed on
         self._measure_at = 0.0
         self._free_at = 0.0  # when the network was done with its last frame
         self._size: tuple[int, int, str] | None = None
@@ -89,7 +89,7 @@ class _Work:
         self._restorer = Restorer(info, RestoreOptions())
         self._interval = 1 / (float(fraction(info.average_rate)) if info.average_rate else _USUAL_RATE)
         if self._resets is None:
-            self._resets = ResetPolicy(info, scene_cuts=self._order.scene_cuts)
+            self._resets = ResetPolicy(info, scene_cuts=self._order.scene_cuts, live=True)
         size = (info.width, info.height, info.pixel_format)
         if self._networks and size != self._size:
             self._size = size
@@ -107,6 +107,7 @@ class _Work:
         passed = self._order.model == IDENTITY or (self._order.on_overload == "passthrough" and late)
         if passed:
             made = frame
+            self._reset = self._reset or frame.header.reset
             stage.count("passed", self._order.model != IDENTITY)
         else:
             made = self._shown(frame)
@@ -135,10 +136,9 @@ class _Work:
         assert self._restorer is not None
         assert self._resets is not None
         views = self._restorer.views(frame)
-        # Frames that are left out are no jump: the reader has looked for those. Each counts as the next one here.
-        known = frame.header.reset if self._seen else ""
-        self._seen += 1
-        if reason := self._resets.reason(at(views[0], self._seen), known):
+        known = self._reset if self._seen else ""
+        self._seen, self._reset = self._seen + 1, ""
+        if reason := self._resets.reason(views[0], known):
             self._forget(reason)
         scale = self._governor.scale
         began = time.monotonic()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import msgspec
 import numpy as np
 
 from pipeline.frame import Frame, FrameHeader, StreamInfo
@@ -10,14 +13,14 @@ from pipeline.resets import ResetPolicy
 INFO = StreamInfo(width=32, height=16, pixel_format="gray", time_base=(1, 1000))
 
 
-def frame(pts: int, *, width: int = 32, duration: int = 40, shade: int = 0) -> Frame:
-    header = FrameHeader(index=0, pts=pts, width=width, height=16, pixel_format="gray", duration=duration)
+def frame(pts: int, *, width: int = 32, duration: int = 40, shade: int = 0, reset: str = "") -> Frame:
+    header = FrameHeader(index=0, pts=pts, width=width, height=16, pixel_format="gray", duration=duration, reset=reset)
     luma = np.random.default_rng(shade).integers(0, 256, width * 16, np.uint8)
     return Frame(header, luma)
 
 
-def reasons(*frames: Frame, scene_cuts: bool = True) -> list[str | None]:
-    policy = ResetPolicy(INFO, scene_cuts=scene_cuts)
+def reasons(*frames: Frame, scene_cuts: bool = True, live: bool = False) -> list[str | None]:
+    policy = ResetPolicy(INFO, scene_cuts=scene_cuts, live=live)
     found = [policy.reason(one) for one in frames]
     assert dict(policy.counts) == {reason: found.count(reason) for reason in set(found) if reason}
     return found
@@ -54,3 +57,27 @@ def test_a_scene_cut_resets_unless_switched_off() -> None:
 
 def test_one_frame_resets_for_one_reason() -> None:
     assert reasons(frame(0), frame(9000, shade=1)) == ["start", "pts_jump"]
+
+
+def test_of_a_live_stream_its_reader_says_where_it_does_not_go_on() -> None:
+    """At a derain stage of its own, a camera's frames that were left out were jumps, four at a busy start; and a camera
+    that had been away, or a decode stage that was restarted, was no reason."""
+    frames = [frame(0, reset="restart"), frame(40), frame(9000), frame(9040, reset="closed"), frame(9080)]
+    assert reasons(*frames, live=True) == ["start", None, None, "closed", None]
+    assert reasons(*frames) == ["start", None, "pts_jump", None, None]
+
+
+def test_a_live_stream_over_hosts_is_taken_for_one(tiny: Path) -> None:
+    from pipeline.batcher import Batcher
+    from pipeline.job import Job
+
+    batcher = Batcher(Job(source="", destination="", model=str(tiny), runtime="eager", threads=1, scene_cuts=False))
+    counts = []
+    for live in (True, False):
+        lane = batcher.open(msgspec.structs.replace(INFO, live=live))
+        for one in (frame(0), frame(9000), frame(9040, reset="closed")):
+            (made,) = batcher.step([(lane, one)])
+            assert isinstance(made, Frame)
+        counts.append(lane.resets)
+    batcher.close()
+    assert counts == [{"start": 1, "closed": 1}, {"start": 1, "pts_jump": 1}]
