@@ -11,6 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from pipeline.batch import Watcher
 from pipeline.batch_files import BatchFile
+from pipeline.batch_report import BEING_MADE
 from pipeline.job import Job, JobResult
 
 
@@ -36,6 +37,8 @@ class BatchProgress(Watcher):
         self._task: TaskID = self._bar.add_task("", total=0, now="")
         self._size: dict[str, int] = {}
         self._part: dict[str, float] = {}
+        self._elsewhere: set[str] = set()
+        """Another run is making them; they are added again."""
         self._files = self._ended = self._failed = 0
         self._done = 0.0
 
@@ -51,7 +54,8 @@ class BatchProgress(Watcher):
     def add(self, files: list[BatchFile]) -> None:
         """These will be done."""
         self._size |= {file.destination: file.size for file in files}
-        self._files += len(files)
+        self._files += sum(file.destination not in self._elsewhere for file in files)
+        self._elsewhere.clear()
         self._show("")
 
     def started(self, job: Job) -> None:
@@ -65,6 +69,10 @@ class BatchProgress(Watcher):
 
     def done(self, result: JobResult) -> None:
         self._part.pop(result.destination, None)
+        if result.status == BEING_MADE:
+            self._elsewhere.add(result.destination)
+            self._show("")
+            return
         self._done += self._size.pop(result.destination, 0)
         self._ended += 1
         if result.status == "failed":

@@ -14,6 +14,8 @@ from pipeline.errors import DerainError
 from pipeline.job import JobResult
 
 DONE, SKIPPED, FAILED, INTERRUPTED, PENDING = "done", "skipped", "failed", "interrupted", "not begun"
+BEING_MADE = "being made"
+"""By another run. Such a file is looked at again, so the report knows none."""
 
 
 class BatchReport(msgspec.Struct, kw_only=True):

@@ -17,7 +17,7 @@ import zmq
 
 from pipeline.batch_wire import BatchMessage, Done, Going, Idle, Order, pack, unpack
 from pipeline.errors import DerainError, NoMemory
-from pipeline.job import Job, JobResult, check_job
+from pipeline.job import Job, JobResult, check_job, outcome
 from pipeline.offline import run_job
 from pipeline.supervisor import Interrupted, Watcher
 from pipeline.wire import Message, Progress, Ready
@@ -108,7 +108,7 @@ def carried_out(
     except (DerainError, OSError) as error:
         if isinstance(error, NoMemory):
             no_memory()
-        failed.error = " ".join(str(error).split())
+        failed.status, failed.error = outcome(error), " ".join(str(error).split())
     except Exception as error:  # one file's bug must not end the night's work
         failed.error = f"internal error: {type(error).__name__}: {error}"
     return failed

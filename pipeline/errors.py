@@ -12,5 +12,13 @@ class UsageError(DerainError):
     """What was asked for cannot be meant: a wrong option, name or combination. Exit code 2."""
 
 
+class Made(DerainError):
+    """What was to be made is there already."""
+
+
+class BeingMade(DerainError):
+    """Another run is making it."""
+
+
 class NoMemory(DerainError):
     """The machine has not as much memory free as was needed. Once others have ended it may have."""

@@ -7,7 +7,7 @@ import os
 import msgspec
 
 from pipeline.codec_devices import check_decoder, check_encoder
-from pipeline.errors import DerainError, UsageError
+from pipeline.errors import BeingMade, DerainError, Made, UsageError
 from pipeline.restore_options import RestoreOptions
 from pipeline.restore_options import check as check_restore
 from pipeline.sinks.options import EncodeOptions, encoder_name
@@ -67,7 +67,7 @@ class StageTimes(msgspec.Struct, frozen=True, kw_only=True):
 class JobResult(msgspec.Struct, kw_only=True):
     """How a job went: the JSON line of `derain run --json`."""
 
-    status: str  # "done", "failed" or "interrupted"
+    status: str  # "done", "failed" or "interrupted"; of a batch also "skipped", "being made", "not begun"
     source: str
     destination: str
     model: str
@@ -83,6 +83,11 @@ class JobResult(msgspec.Struct, kw_only=True):
     stages: dict[str, StageTimes] = {}
     warnings: list[str] = []
     error: str | None = None
+
+
+def outcome(error: Exception) -> str:
+    """The status of a job of a batch that ends with this error: another run may have made its result, or be at it."""
+    return "skipped" if isinstance(error, Made) else "being made" if isinstance(error, BeingMade) else "failed"
 
 
 def check_job(job: Job) -> None:
@@ -102,7 +107,7 @@ def check_job(job: Job) -> None:
         if os.path.samefile(job.source, job.destination):
             raise UsageError(f"{job.destination}: is the source itself; choose another destination")
         if not job.encode.overwrite and not WorkFolder(job.destination).is_placed():
-            raise DerainError(f"{job.destination}: exists already; choose another name or pass --overwrite")
+            raise Made(f"{job.destination}: exists already; choose another name or pass --overwrite")
     folder = os.path.dirname(os.path.abspath(job.destination.rstrip("/")))
     if not os.path.isdir(folder):
         raise DerainError(f"{job.destination}: there is no folder {folder}; make it first")

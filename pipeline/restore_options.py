@@ -6,7 +6,7 @@ import os
 
 import msgspec
 
-from pipeline.errors import DerainError, UsageError
+from pipeline.errors import DerainError, Made, UsageError
 
 STILL_STEPS = 3
 """How often a picture is shown to a streaming network, which then sees a clip that stands still.
@@ -63,4 +63,4 @@ def check(options: RestoreOptions, destination: str, overwrite: bool) -> None:
     from pipeline.segments import WorkFolder  # which knows jobs, and they these options
 
     if os.path.lexists(rain) and not overwrite and not WorkFolder(rain).is_placed():
-        raise DerainError(f"--save-rain {rain}: exists already; choose another name or pass --overwrite")
+        raise Made(f"--save-rain {rain}: exists already; choose another name or pass --overwrite")

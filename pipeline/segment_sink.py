@@ -67,13 +67,13 @@ class SegmentSink(Sink):
         self._open = True
         self.frames = self._piece.frame
         self._work = WorkFolder(job.destination)
-        check_destination(job.destination, job.encode.overwrite)
-        if self._single:
-            return
-        self._work.lock()
+        if not self._single:
+            self._work.lock()
         try:
+            check_destination(job.destination, job.encode.overwrite)  # now that nobody else can put one there
             with writing(job.destination):
-                self._claim()
+                if not self._single:
+                    self._claim()
         except BaseException:
             self.abort()
             raise

@@ -22,7 +22,7 @@ from contextlib import suppress
 
 import msgspec
 
-from pipeline.errors import DerainError
+from pipeline.errors import BeingMade, DerainError
 from pipeline.manifest import Manifest
 from pipeline.segment_file import Foot, read_foot
 from pipeline.sinks.temporary import remove, sync, writing
@@ -57,7 +57,7 @@ class WorkFolder:
                 owner = self._owner()
                 if time.monotonic() > deadline or (owner and _alive(owner)):
                     by = f" (process {owner})" if owner else ""
-                    raise DerainError(f"{self.destination}: another run{by} is writing it; wait for it or end it first")
+                    raise BeingMade(f"{self.destination}: another run{by} is writing it; wait for it or end it first")
                 time.sleep(0.1)
             os.ftruncate(handle, 0)
             os.write(handle, str(os.getppid()).encode())  # our front: it dies first, and then we do

@@ -24,7 +24,7 @@ from pipeline.batch import Batch, Stop, Watcher
 from pipeline.errors import DerainError
 from pipeline.films import Films
 from pipeline.frame import StreamInfo
-from pipeline.job import IDENTITY, Job, JobResult, Piece, check_job
+from pipeline.job import IDENTITY, Job, JobResult, Piece, check_job, outcome
 from pipeline.manifest import difference, manifest
 from pipeline.plan import WHOLE, plan
 from pipeline.rain_layer import layer_info
@@ -181,7 +181,7 @@ class _Parts(Watcher):
             if not file.waiting:  # an earlier run had only the joining left to do
                 self._join(file)
         except (DerainError, OSError) as error:
-            self._fail(file, str(error))
+            self._fail(file, str(error), outcome(error))
 
     def _begin(self, file: _File) -> None:
         from pipeline.decode import opened

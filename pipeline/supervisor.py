@@ -20,7 +20,7 @@ from typing import IO
 import msgspec
 import zmq
 
-from pipeline.errors import DerainError, NoMemory, UsageError
+from pipeline.errors import DerainError
 from pipeline.forked import Forked, may_fork
 from pipeline.job import Job, JobResult, StageTimes
 from pipeline.private_folder import private_folder
@@ -227,8 +227,7 @@ def error_of(failure: Failure) -> DerainError:
     """What a stage's failure is to the caller. Its traceback is printed with --debug."""
     if failure.trace and _debugging():
         print(failure.trace, file=sys.stderr)
-    kinds = {"usage": UsageError, "memory": NoMemory}
-    return kinds.get(failure.kind, DerainError)(failure.text)
+    return failure.error()
 
 
 def child_environment() -> dict[str, str]:

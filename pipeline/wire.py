@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from pipeline.errors import DerainError, NoMemory, UsageError
+from pipeline.errors import BeingMade, DerainError, Made, NoMemory, UsageError
 from pipeline.frame import FrameHeader, StreamInfo
 from pipeline.sources.losses import Loss
 
@@ -71,9 +71,17 @@ class EndAck(msgspec.Struct, frozen=True, tag=True):
     frames: int
 
 
-FailureKind: TypeAlias = Literal["usage", "failed", "memory", "internal", "peer"]
-"""usage: exit code 2; failed: exit code 1; memory: the same, for want of it; internal: a bug, exit code 1; peer: the
-stage at the other end of a link went away, which is a consequence and never the cause."""
+FailureKind: TypeAlias = Literal["usage", "failed", "memory", "made", "being made", "internal", "peer"]
+"""usage: exit code 2; failed: exit code 1; memory: the same, for want of it; made, being made: the same, for the result
+is there, or another run is at it; internal: a bug, exit code 1; peer: the stage at the other end of a link went away,
+which is a consequence and never the cause."""
+_KINDS: dict[type[DerainError], FailureKind] = {
+    UsageError: "usage",
+    NoMemory: "memory",
+    Made: "made",
+    BeingMade: "being made",
+    DerainError: "failed",
+}
 
 
 class Failure(msgspec.Struct, frozen=True, tag=True):
@@ -91,15 +99,17 @@ class Failure(msgspec.Struct, frozen=True, tag=True):
         if isinstance(error, StageFailed):
             return error.failure
         trace = "".join(traceback.format_exception(error))
-        if isinstance(error, UsageError):
-            return cls(stage, "usage", str(error), trace)
-        if isinstance(error, NoMemory):
-            return cls(stage, "memory", str(error), trace)
-        if isinstance(error, DerainError):
-            return cls(stage, "failed", str(error), trace)
+        for kind, name in _KINDS.items():
+            if isinstance(error, kind):
+                return cls(stage, name, str(error), trace)
         if isinstance(error, MemoryError):
             return cls(stage, "memory", f"the {stage} stage is out of memory", trace)
         return cls(stage, "internal", f"internal error in the {stage} stage: {type(error).__name__}: {error}", trace)
+
+    def error(self) -> DerainError:
+        """What it is to the caller."""
+        kinds = {name: kind for kind, name in _KINDS.items()}
+        return kinds.get(self.kind, DerainError)(self.text)
 
 
 class StageFailed(DerainError):

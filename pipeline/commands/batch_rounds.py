@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -10,12 +11,13 @@ from typing import Protocol
 from pipeline.batch import Stop, Watcher
 from pipeline.batch_files import BatchFile
 from pipeline.batch_progress import BatchProgress
-from pipeline.batch_report import PENDING, SKIPPED, BatchReport, report_of
+from pipeline.batch_report import BEING_MADE, PENDING, SKIPPED, BatchReport, report_of
 from pipeline.job import Job, JobResult
 from pipeline.segments import WorkFolder
 from pipeline.watch_folder import WatchFolder
 
 _LOOK_EVERY = 1.0  # seconds
+_WAITING = "derain: another run is making what is left; waiting for it"
 
 
 class Runner(Protocol):
@@ -30,6 +32,8 @@ class Rounds:
     def __init__(self, job_of: Callable[[BatchFile], Job], *, overwrite: bool, quiet: bool) -> None:
         self._job_of, self._overwrite, self._quiet = job_of, overwrite, quiet
         self._results: list[JobResult] = []
+        self._elsewhere: list[BatchFile] = []
+        """Another run is making them. It may fail, or be killed, so they are looked at again."""
 
     def tell(self, files: list[BatchFile]) -> None:
         """What would be done, a line for each file, on stdout."""
@@ -50,24 +54,31 @@ class Rounds:
         with BatchProgress(quiet=self._quiet) as progress:
             if stable is None:
                 self._round(look(), runner, progress, stop)
+                if self._elsewhere and not self._quiet:
+                    print(_WAITING, file=sys.stderr, flush=True)
+                while self._elsewhere and not stop():
+                    _pause(stop)
+                    self._round([], runner, progress, stop)
             else:
                 folder = WatchFolder(look, stable)
                 while not stop():
                     self._round(folder.ready(), runner, progress, stop)
-                    until = time.monotonic() + _LOOK_EVERY
-                    while not stop() and time.monotonic() < until:
-                        time.sleep(0.1)
+                    _pause(stop)
+        self._results += [self._result(file, PENDING) for file in self._elsewhere]
         return report_of(self._results, time.monotonic() - began)
 
     def _round(self, files: list[BatchFile], runner: Runner, progress: BatchProgress, stop: Stop) -> None:
+        files, self._elsewhere = self._elsewhere + files, []
         todo = self.waiting(files)
         self._results += [self._result(file, SKIPPED) for file in files if self._is_done(file)]
         if not todo:
             return
         progress.add(todo)
         results = runner.run([self._job_of(file) for file in todo], progress, stop)
-        ended = {result.destination for result in results}
-        self._results += results + [self._result(file, PENDING) for file in todo if file.destination not in ended]
+        status = {result.destination: result.status for result in results}
+        self._elsewhere = [file for file in todo if status.get(file.destination) == BEING_MADE]
+        self._results += [result for result in results if result.status != BEING_MADE]
+        self._results += [self._result(file, PENDING) for file in todo if file.destination not in status]
 
     def _is_done(self, file: BatchFile) -> bool:
         if not os.path.lexists(file.destination) or self._overwrite:
@@ -78,3 +89,9 @@ class Rounds:
         return JobResult(
             status=status, source=file.source, destination=file.destination, model=self._job_of(file).model
         )
+
+
+def _pause(stop: Stop) -> None:
+    until = time.monotonic() + _LOOK_EVERY
+    while not stop() and time.monotonic() < until:
+        time.sleep(0.1)

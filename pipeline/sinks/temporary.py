@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from pipeline.errors import DerainError
+from pipeline.errors import DerainError, Made
 
 _MARK = re.compile(r"\.derain-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.part$")
 
@@ -44,7 +44,7 @@ def check_destination(destination: str, overwrite: bool) -> None:
     if not os.path.isdir(folder):
         raise DerainError(f"{destination}: there is no folder {folder}; make it first")
     if os.path.lexists(destination) and not overwrite:
-        raise DerainError(f"{destination}: exists already; choose another name or pass --overwrite")
+        raise Made(f"{destination}: exists already; choose another name or pass --overwrite")
 
 
 @contextmanager
