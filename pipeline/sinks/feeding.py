@@ -64,7 +64,7 @@ class Feeder:
             self._scaled = True
             warnings.append(
                 f"from frame {header.index} on the source is {header.width}x{header.height}; "
-                f"it is scaled to the {self._width}x{self._height} it began with"
+                f"it is scaled to {self._width}x{self._height}, the size of the video"
             )
         if self._repeats(header.pixel_format) and same_size:  # whose encoders say their range
             made = self._repeat_chroma(frame)
