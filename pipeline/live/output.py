@@ -98,7 +98,7 @@ class Output:
             self._away, self._gone = str(error), self._stage.order.destinations[self._stage.told.output] == "-"
             self._stage.texts["output"] = f"{'failed' if self._gone else 'waiting'}: {error}"
             self._stage.texts["error"] = str(error)
-            self._stage.count("dropped", coded.stream == 0)
+            self._stage.count("dropped", (coded.stream == 0) + self._lost())
         if isinstance(self._to, LiveMuxer) and self._to.gave_way:
             shown = redact(self._stage.order.destinations[self._stage.told.output])
             self._stage.warn(f"{shown}: the disk was full, and the oldest segments were removed to go on")
@@ -111,7 +111,15 @@ class Output:
         except DerainError as error:
             self._away = str(error)
             self._stage.texts["error"] = self._away
+            self._stage.count("dropped", self._lost())
         if missing := self._stage.counters.get("dropped", 0):
             why = self._stage.texts.get("error") or redact(self._stage.order.destinations[self._stage.told.output])
             self._stage.warn(f"{why}: {missing} encoded frames did not get there")
         self._stage.texts["output"] = f"failed: {self._away}" if self._away else "closed"
+
+    def _lost(self) -> int:
+        """Frames that were taken before and have not got there."""
+        if not isinstance(self._to, LiveMuxer):
+            return 0
+        lost, self._to.lost = self._to.lost, 0
+        return lost

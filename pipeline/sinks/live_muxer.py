@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import socket
@@ -15,6 +14,7 @@ from pipeline.errors import DerainError
 from pipeline.live.messages import TICKS, Coded
 from pipeline.redact import redact, scrub
 from pipeline.sinks.attempt import remove_if_empty
+from pipeline.sinks.hls_files import FULL, HlsFiles
 from pipeline.sinks.live import LiveDestination
 from pipeline.sinks.ring import Ring
 from pipeline.sinks.rolling_name import name_now
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 5.0
 HLS_ENTRIES = 10
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _OPTIONS = {
     "mp4": {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"},  # playable when cut off
     "matroska": {"cluster_time_limit": "1000", "flush_packets": "1"},
@@ -56,6 +55,8 @@ class LiveMuxer:
         self.destination = destination
         self._stdout, self._segment = stdout, round(segment_time * TICKS)
         self._ring = Ring(destination.address, keep) if destination.kind == "rolling" and keep else None
+        self._hls = HlsFiles(destination.address) if destination.kind == "hls" else None
+        self._unsaved = 0  # frames of a segment of HLS, which is written when it is whole
         self._overwrite = overwrite
         self._made = ""  # the file that is open, where it was not there before
         self._broken = self._full = False  # of what is open: whether writing failed, and for want of room
@@ -68,6 +69,9 @@ class LiveMuxer:
         """Of what is open (`Coded.codecs`)."""
         self.left_out = 0
         """Packets whose timestamps did not rise."""
+        self.lost = 0
+        """Frames that were taken and did not get there, with the segment of HLS that they were of. Whoever has counted
+        them sets it back."""
         self.gave_way = 0
         """Segments that were removed before their time, as the disk was full."""
 
@@ -93,8 +97,9 @@ class LiveMuxer:
         template = self._template = av.open(io.BytesIO(codecs), "r", format="nut")
         with self._writing():
             self._output = av.open(
-                self._target(), "w", format=self.destination.muxer, container_options=self._options()
-            )
+                self._target(), "w", format=self.destination.muxer, container_options=self._options(),
+                io_open=self._hls.open if self._hls else None,
+            )  # fmt: skip
             self._streams = [self._output.add_stream_from_template(stream) for stream in template.streams]
             self._output.start_encoding()
         self._started, self.codecs = coded.dts, coded.codecs
@@ -123,8 +128,11 @@ class LiveMuxer:
         packet.stream, packet.time_base = self._streams[coded.stream], Fraction(1, TICKS)
         packet.pts, packet.dts, packet.duration = coded.pts - start, dts, coded.duration
         packet.is_keyframe = coded.key
+        playlists = self._hls.playlists if self._hls else 0
         with self._writing():
             self._output.mux_one(packet)
+        if self._hls:
+            self._unsaved = (self._unsaved if self._hls.playlists == playlists else 0) + (coded.stream == 0)
 
     def close(self) -> None:
         """Close what is open, so that it can be played. DerainError where the end can't be written."""
@@ -152,8 +160,8 @@ class LiveMuxer:
         if destination.kind == "push":
             packed = destination.address.startswith("udp://") and "pkt_size" not in destination.address
             return destination.address + (("&" if "?" in destination.address else "?") + "pkt_size=1316") * packed
-        if destination.kind == "hls":
-            os.makedirs(os.path.dirname(os.path.abspath(destination.address)), exist_ok=True)
+        if self._hls is not None:
+            self._hls.begin()
             return f"file:{destination.address}"
         if self._overwrite and destination.kind == "file":
             self._overwrite = False  # only what was there before, never a part of this recording
@@ -187,6 +195,8 @@ class LiveMuxer:
         """Leave no file without a picture, and no more segments than are kept; a full disk is when both matter."""
         made, broken, full = self._made, self._broken, self._full
         self._made, self._broken, self._full = "", False, False
+        self.lost += broken * self._unsaved
+        self._unsaved = 0
         if not made:
             return
         empty = (broken or self._last[:1] == [-1]) and remove_if_empty(made)
@@ -202,9 +212,11 @@ class LiveMuxer:
 
         try:
             yield
+            if self._hls is not None and self._hls.failure is not None:
+                raise self._hls.failure
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self._broken = True
-            self._full = self._full or getattr(error, "errno", None) in _FULL
+            self._full = self._full or getattr(error, "errno", None) in FULL
             why = scrub(getattr(error, "strerror", None) or str(error), [self.destination.address], foreign=True)
             raise DerainError(f"{redact(self.destination.address)}: {why}") from error
 

@@ -1,4 +1,4 @@
-"""Rolling recordings on a disk that is full, which is a small one in a namespace of its own."""
+"""Recordings and HLS on a disk that is full, which is a small one in a namespace of its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.live_run import frames_of
 
 _MAY_MOUNT = (
     sys.platform == "linux"
@@ -44,3 +46,27 @@ def test_a_ring_that_is_too_large_for_its_disk_goes_round(tmp_path: Path) -> Non
     told = recorded(tmp_path, "itself")
     assert told == {"end": dict.fromkeys(told["end"], 20), "failed": 0}
     assert len(told["end"]) == 3
+
+
+def test_hls_outlives_a_full_disk(tmp_path: Path) -> None:
+    """FFmpeg's muxer goes on over errors of its own files: the playlist ended empty and the segments cut off, and the
+    run told that all was well. What fits stays and can be played; the rest is counted."""
+    disk, kept = tmp_path / "disk", tmp_path / "kept"
+    disk.mkdir()
+    script = f"""
+        mount -t tmpfs -o size=400k none {disk}
+        {sys.executable} -m pipeline run lavfi:testsrc2=size=320x180:rate=10 {disk}/h.m3u8 --model identity --crf 5 \\
+            --preset ultrafast --duration 14 --json
+        code=$?
+        cp -r {disk} {kept}
+        exit $code"""
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, timeout=100, check=False
+    )
+    told = json.loads(done.stdout)
+    assert done.returncode == 1 and "No space left on device" in told["error"], done.stderr
+    assert told["destinations"][f"{disk}/h.m3u8"].startswith("failed: ")
+    segments = [line for line in (kept / "h.m3u8").read_text().splitlines() if line.endswith(".ts")]
+    assert segments and sorted(path.name for path in kept.iterdir()) == [*segments, "h.m3u8"]
+    played = sum(frames_of(kept / name) for name in segments)
+    assert played == told["frames_out"] - told["sink_dropped"][f"{disk}/h.m3u8"] > 0
