@@ -14,6 +14,7 @@ from pipeline.sinks.containers import check_codec, format_of
 from pipeline.sinks.destination import is_folder
 from pipeline.sinks.live import is_live_destination, live_destination
 from pipeline.sinks.options import EncodeOptions, encoder_settings
+from pipeline.sinks.place import check_places
 from pipeline.sinks.temporary import check_destination
 
 _ANY_SIZE = (640, 480)
@@ -47,6 +48,7 @@ def check(destinations: list[str], options: EncodeOptions) -> None:
         UsageError: A destination can't be meant, or codec, quality and container don't fit each other.
         DerainError: A destination can't be written.
     """
+    check_places(destinations)
     for destination in destinations:
         if is_live_destination(destination):
             encoder = encoder_settings(options, "yuv420p", *_ANY_SIZE).codec

@@ -12,8 +12,8 @@ from pipeline.job import check_model
 from pipeline.live.encoder import live_settings
 from pipeline.live.messages import TICKS
 from pipeline.live_status import LiveOrder
-from pipeline.redact import redact
 from pipeline.sinks.live import live_destination
+from pipeline.sinks.place import check_places
 from pipeline.sinks.rolling_name import is_template
 from pipeline.sources.live_address import live_address
 
@@ -44,11 +44,8 @@ def check_order(order: LiveOrder, *, stdio: bool = False) -> None:
     check_model(order.model)
     like = StreamInfo(width=64, height=64, pixel_format="yuv420p", time_base=(1, TICKS))
     encoder = live_settings(order, like).codec
-    seen: set[str] = set()
+    check_places(order.destinations)
     for destination in order.destinations:
-        if destination in seen:
-            raise UsageError(f"{redact(destination)}: is named twice")
-        seen.add(destination)
         if is_template(destination) and order.segment_time < order.gop:
             raise UsageError(
                 f"segment time ({order.segment_time:g} s) must be at least gop ({order.gop:g} s): "

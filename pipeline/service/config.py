@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pipeline.errors import UsageError
 from pipeline.redact import redact
 from pipeline.service.yaml_lines import YamlFile, dotted, read_yaml
+from pipeline.sinks.place import place
 from pipeline.sinks.rolling_name import is_template
 
 ID = r"^[a-z0-9][a-z0-9_-]{0,62}$"
@@ -268,7 +269,7 @@ def _known(place: tuple[str | int, ...], *, in_file: bool) -> str:
 def _check_streams(config: ServiceConfig, file: YamlFile, others: Sequence[StreamConfig]) -> None:
     seen: dict[str, int] = {}
     named = {stream.id for stream in config.streams}
-    writers = {address: other.id for other in others if other.id not in named for address in other.destinations}
+    writers = {place(one): other.id for other in others if other.id not in named for one in other.destinations}
     for index, stream in enumerate(config.streams):
         if stream.id in seen:
             first = file.line(("streams", seen[stream.id], "id"))
@@ -276,7 +277,7 @@ def _check_streams(config: ServiceConfig, file: YamlFile, others: Sequence[Strea
             raise UsageError(f"{file.path}:{line}: streams[{index}].id: {stream.id!r} is taken (line {first})")
         seen[stream.id] = index
         for number, destination in enumerate(stream.destinations):
-            if (other := writers.setdefault(destination, stream.id)) != stream.id:
+            if (other := writers.setdefault(place(destination), stream.id)) != stream.id:
                 line = file.line(("streams", index, "destinations", number))
                 raise UsageError(
                     f"{file.path}:{line}: streams[{index}].destinations[{number}]: {taken(destination, other)}"

@@ -18,6 +18,7 @@ from pipeline.service.lease import Lease
 from pipeline.service.shown import shown
 from pipeline.service.stream import Stream
 from pipeline.service.tracing import Tracer
+from pipeline.sinks.place import place
 
 _CHECK_EVERY = 0.25
 _log = logging.getLogger("derain.serve")
@@ -179,8 +180,9 @@ class Manager:
             if config.id in self._streams:
                 raise UsageError(f"there is a stream {config.id!r} already")
             for other in self._streams.values():
+                places = {place(one) for one in other.config.destinations}
                 for destination in config.destinations:
-                    if destination in other.config.destinations:
+                    if place(destination) in places:
                         raise UsageError(taken(destination, other.config.id))
             return self._add(config, "api")
 

@@ -113,6 +113,19 @@ def test_orders_that_cannot_be_carried_out(change: dict[str, object], said: str)
         check_order(LiveOrder(**({"id": "a", "source": "rtsp://c/1", "model": "identity"} | change)))  # type: ignore[arg-type]
 
 
+def test_two_spellings_of_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`rec/a.mkv` and `rec/../rec/a.mkv` were compared letter by letter: the output of one was lost."""
+    (tmp_path / "rec").mkdir()
+    (tmp_path / "link").symlink_to("rec")
+    monkeypatch.chdir(tmp_path)
+    for other in ("rec/../rec/a.mkv", "./rec/a.mkv", f"{tmp_path}/rec/a.mkv", "link/a.mkv"):
+        done = derain("run", "lavfi:testsrc2", "rec/a.mkv", other, "--model", "identity", "--duration", "1")
+        assert done.returncode == 2 and f"{other}: is the same as rec/a.mkv" in done.stderr
+    done = derain("stage", "encode", "a.m3u8", "./a.m3u8", "--connect", "ipc:///tmp/none")
+    assert done.returncode == 2 and "./a.m3u8: is the same as a.m3u8" in done.stderr
+    assert not any((tmp_path / "rec").iterdir())
+
+
 def test_a_missing_file_is_told() -> None:
     with pytest.raises(DerainError, match="no such file"):
         check_order(LiveOrder(id="a", source="no-such.ts", model="identity"))

@@ -75,6 +75,10 @@ def test_equal_streams_compare_equal_so_that_a_reload_leaves_them(tmp_path: Path
             "streams:\n- {id: a, source: s, destinations: [o.m3u8]}\n- {id: b, source: t, destinations: [o.m3u8]}\n",
             "live.yaml:3: streams[1].destinations[0]: o.m3u8 is where the stream 'a' writes already",
         ),
+        (
+            "streams:\n- {id: a, source: s, destinations: [o.m3u8]}\n- {id: b, source: t, destinations: [./o.m3u8]}\n",
+            "live.yaml:3: streams[1].destinations[0]: ./o.m3u8 is where the stream 'a' writes already",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_with_line_and_key(tmp_path: Path, text: str, said: str) -> None:
