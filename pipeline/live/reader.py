@@ -17,7 +17,7 @@ from pipeline.live.notes import Notes
 from pipeline.live.pace import LONGEST_WAIT, Pace
 from pipeline.live.sound import SoundSender
 from pipeline.redact import scrub
-from pipeline.sources.live import LiveSource, SourceEnded, SourceLost, seconds_of
+from pipeline.sources.live import LiveSource, SourceEnded, SourceLost
 from pipeline.sources.live_address import live_address
 
 if TYPE_CHECKING:
@@ -135,15 +135,16 @@ class Reader(threading.Thread):
                 now = time.monotonic()
                 stage.counters["damaged"] = stage.counters.get("damaged", 0) + source.damaged
                 source.damaged = 0
+                seconds = source.seconds(frame)
                 if isinstance(frame, AudioFrame):
-                    self._hear(frame)
+                    self._hear(frame, seconds)
                     continue
                 if info is None:
                     info = self._begin(source, frame)
                 if pace:
                     self.seen = now + LONGEST_WAIT
-                    pace.wait(seconds_of(frame), stage.stopping)
-                self._take(frame, info)
+                    pace.wait(seconds, stage.stopping)
+                self._take(frame, seconds, info)
 
     def _begin(self, source: LiveSource, frame: VideoFrame) -> StreamInfo:
         """The first frame of a connection has come."""
@@ -160,18 +161,17 @@ class Reader(threading.Thread):
         self._backoff.reset()
         return info
 
-    def _take(self, frame: VideoFrame, info: StreamInfo) -> None:
+    def _take(self, frame: VideoFrame, seconds: float | None, info: StreamInfo) -> None:
         self.seen = read_at = time.monotonic()
         self._stage.texts["lost"] = ""
-        pts, jumped = self._clock.video(seconds_of(frame), read_at)
+        pts, jumped = self._clock.video(seconds, read_at)
         self._read += 1
         if jumped:
             self._breaks.append((self._read, "pts_jump"))
         self._stage.count("read")
         self.box.put(Read(frame, info, pts, read_at, self._read))
 
-    def _hear(self, frame: AudioFrame) -> None:
-        seconds = seconds_of(frame)
+    def _hear(self, frame: AudioFrame, seconds: float | None) -> None:
         pts = None if seconds is None else self._clock.sound(seconds)
         if self._sound is not None and self.wanted.is_set() and pts is not None:
             self._sound.send(frame, pts)

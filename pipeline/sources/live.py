@@ -18,10 +18,13 @@ from pipeline.sources.streams import ignore, is_cover
 
 if TYPE_CHECKING:
     from av import AudioFrame, VideoFrame
+    from av.format import ContainerFormat
     from av.video.stream import VideoStream
 
 _PACED = ("hls", "dash")
 """Demuxers that hand out a stretch at once: their frames wait until they are due, or the newest would win too much."""
+_NO_TIMESTAMPS = 128
+"""AVFMT_NOTIMESTAMPS, of the demuxers of bare streams (`mpjpeg`, `h264` …). Those of pictures in a row do not set it."""
 
 MISSING = 5.0
 """Seconds by which a film over the network may be shorter than was told."""
@@ -88,6 +91,7 @@ class LiveSource:
         self.paced = address.paced or self._container.format.name in _PACED or bool(length)
         self._ends = address.ends or bool(length)
         self._told = 0.0 if address.ends else length / 1_000_000  # seconds
+        self._timeless = not self.paced and _has_no_time(self._container.format)
         self._first: float | None = None
         self._last = 0.0
         self.has_sound = self._sound is not None
@@ -159,6 +163,14 @@ class LiveSource:
             source_codec=self.codec,
             sound=self.has_sound,
         )
+
+    def seconds(self, frame: VideoFrame | AudioFrame) -> float | None:
+        """A frame's timestamp in the source; None where it has none.
+
+        What has no time in it gets 25 frames a second from FFmpeg, whatever the camera does; only a file is played so.
+        """
+        pts = frame.pts if frame.pts is not None else frame.dts
+        return None if self._timeless or pts is None or not frame.time_base else float(pts * frame.time_base)
 
     def close(self) -> None:
         self._container.close()
@@ -273,7 +285,6 @@ def _reason(error: Exception, opening: bool) -> tuple[str, str]:
     return ("unreachable", "can't be opened") if opening else ("closed", "can't be read on")
 
 
-def seconds_of(frame: VideoFrame | AudioFrame) -> float | None:
-    """A frame's timestamp in the source; None where it has none."""
-    pts = frame.pts if frame.pts is not None else frame.dts
-    return None if pts is None or not frame.time_base else float(pts * frame.time_base)
+def _has_no_time(format: ContainerFormat) -> bool:
+    picture_row = format.name == "image2pipe" or format.name.endswith("_pipe")
+    return picture_row or bool(format.flags & _NO_TIMESTAMPS)

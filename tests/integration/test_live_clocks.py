@@ -1,0 +1,43 @@
+"""Live sources whose clock is none, or is set anew: what comes out goes on at the pace of the world."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import pytest
+
+from tests.clips import planes_of
+from tests.live_http import HttpSource
+from tests.live_run import LiveRun, pts_of
+
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(sys.platform != "linux", reason="live streams need Linux"),
+]
+
+
+def jpegs(rate: int) -> Iterator[bytes]:
+    """What a web camera sends: a JPEG, and a tenth of a second later the next. No time is told anywhere."""
+    began = time.monotonic()
+    for index in range(100 * rate):
+        time.sleep(max(0.0, began + index / rate - time.monotonic()))
+        data = cv2.imencode(".jpg", planes_of(index, 96, 64)[0])[1].tobytes()
+        yield b"--next\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(data), data)
+
+
+def test_a_web_camera_keeps_its_pace(tmp_path: Path) -> None:
+    """MJPEG over HTTP says no time, and FFmpeg makes 25 frames a second of it: 8 s of a camera with 10 were written as
+    a film of 3.3 s."""
+    film = tmp_path / "film.mkv"
+    camera = HttpSource("multipart/x-mixed-replace;boundary=next", lambda: jpegs(10))
+    with camera, LiveRun(tmp_path, camera.url, [str(film)]) as run:
+        run.running()
+        run.more(25)
+        run.stop()
+    times = pts_of(film)
+    assert (times[-1] - times[0]) / (len(times) - 1) == pytest.approx(0.1, rel=0.2)
