@@ -72,7 +72,17 @@ class SourceClock:
         self._last = ticks
         return ticks, jumped
 
-    def sound(self, seconds: float) -> int | None:
-        """Where sound lies that has this timestamp in the source; None before the first frame, whose place is not
-        known then."""
-        return None if self._offset is None else round((seconds + self._offset) * TICKS)
+    def sound(self, seconds: float, arrived: float) -> int | None:
+        """Where sound lies.
+
+        Args:
+            seconds: Its timestamp in the source.
+            arrived: As of `video`.
+
+        Returns:
+            Ticks of the output clock. None where its place is not known: before the first frame, and where it is so far
+            ahead of the last that the source has jumped, and the first frame from there is not here yet.
+        """
+        if self._offset is None or seconds > self._source + max(0.0, arrived - self._arrived) + JUMP:
+            return None
+        return round((seconds + self._offset) * TICKS)

@@ -137,7 +137,7 @@ class Reader(threading.Thread):
                 source.damaged = 0
                 seconds = source.seconds(frame)
                 if isinstance(frame, AudioFrame):
-                    self._hear(frame, seconds)
+                    self._hear(frame, seconds, now)
                     continue
                 if info is None:
                     info = self._begin(source, frame)
@@ -171,8 +171,8 @@ class Reader(threading.Thread):
         self._stage.count("read")
         self.box.put(Read(frame, info, pts, read_at, self._read))
 
-    def _hear(self, frame: AudioFrame, seconds: float | None) -> None:
-        pts = None if seconds is None else self._clock.sound(seconds)
+    def _hear(self, frame: AudioFrame, seconds: float | None, arrived: float) -> None:
+        pts = None if seconds is None else self._clock.sound(seconds, arrived)
         if self._sound is not None and self.wanted.is_set() and pts is not None:
             self._sound.send(frame, pts)
 

@@ -26,6 +26,9 @@ LATE = RATE
 """Samples that sound may be behind the picture before silence takes its place."""
 LONGEST_SILENCE = 10 * RATE
 """Samples of silence that fill a gap; over a longer one the timestamps jump."""
+AHEAD = 10 * RATE
+"""Samples by which sound may be ahead of the picture: as long as a frame may take through the network and more. What
+lies beyond is left out, for the picture would not get there, and what lies between would be cut away."""
 WAITING = 50
 """Messages that may wait on each side: about a second."""
 
@@ -79,6 +82,7 @@ class SoundTrack:
         """Samples of silence put in."""
         self._size = size
         self._next: int | None = None  # where the next sample lies, in samples of the output clock
+        self._picture: int | None = None  # where the last frame lies, in such samples too
         self._held: list[NDArray[np.int16]] = []
         self._start = 0
 
@@ -91,6 +95,8 @@ class SoundTrack:
         """
         row = np.frombuffer(samples, np.int16).reshape(-1, 2)
         at = pts * RATE // TICKS
+        if self._picture is not None and at > self._picture + AHEAD:
+            return
         if self._next is None:
             self._next = self._start = max(0, at)
         if at > self._next + TOLERANCE:
@@ -101,7 +107,7 @@ class SoundTrack:
 
     def keep_up(self, pts: int) -> None:
         """Put silence in where sound is far behind the picture, whose next frame lies at `pts`."""
-        at = pts * RATE // TICKS
+        at = self._picture = pts * RATE // TICKS
         if self._next is None:
             self._next = self._start = max(0, at)
         elif self._next < at - LATE:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _PACED = ("hls", "dash")
 """Demuxers that hand out a stretch at once: their frames wait until they are due, or the newest would win too much."""
 _NO_TIMESTAMPS = 128
-"""AVFMT_NOTIMESTAMPS, of the demuxers of bare streams (`mpjpeg`, `h264` …). Those of pictures in a row do not set it."""
+"""AVFMT_NOTIMESTAMPS, of the demuxers of bare streams (`mpjpeg`, `h264` …). Those of rows of pictures do not set it."""
 
 MISSING = 5.0
 """Seconds by which a film over the network may be shorter than was told."""

@@ -112,9 +112,23 @@ def test_clock_gives_frames_without_a_timestamp_their_arrival() -> None:
 
 def test_sound_lies_as_far_from_the_picture_as_in_the_source() -> None:
     clock = SourceClock(epoch=0.0)
-    assert clock.sound(3.0) is None
+    assert clock.sound(3.0, 4.9) is None
     clock.video(3.0, 5.0)
-    assert clock.sound(3.5) == round(5.5 * TICKS)
+    assert clock.sound(3.5, 5.0) == round(5.5 * TICKS)
+    assert clock.sound(6.0, 8.0) == round(8.0 * TICKS)  # the picture is away, the sound goes on
+
+
+@pytest.mark.parametrize("jump", [-900.0, 900.0])
+def test_sound_waits_for_the_picture_where_the_source_jumps(jump: float) -> None:
+    """It came first after a jump ahead, and was laid by the old clock: 900 s behind the picture's end, for good."""
+    clock = SourceClock(epoch=0.0)
+    clock.video(1000.0, 1.0)
+    first, second = clock.sound(1000.04 + jump, 1.04), clock.sound(1000.06 + jump, 1.06)
+    assert all(pts is None or pts <= TICKS for pts in (first, second))
+    assert clock.video(1000.08 + jump, 1.08) == (round(1.08 * TICKS), True)
+    assert clock.sound(1000.1 + jump, 1.1) == round(1.1 * TICKS)
+    old = clock.sound(1000.05, 1.11)
+    assert old is None or old < 0  # a straggler by the old clock
 
 
 def samples(count: int, value: int = 1000) -> bytes:
@@ -172,6 +186,19 @@ def test_sound_track_jumps_over_an_hour() -> None:
     track.add(3600 * TICKS, samples(2048))
     pieces = track.take()
     assert [at for at, _ in pieces] == [3600 * RATE, 3600 * RATE + 1024]
+
+
+def test_sound_track_does_not_run_away_from_the_picture() -> None:
+    """Sound that lay far ahead by mistake took the track with it, and what came later was cut away for good."""
+    track = SoundTrack()
+    track.keep_up(0)
+    track.add(0, samples(2048))
+    track.add(998 * TICKS, samples(2048))
+    track.keep_up(TICKS)
+    track.add(TICKS, samples(4096, 7))
+    start, row = taken(track)
+    assert (start, len(row)) == (0, (RATE + 4096) // 1024 * 1024)
+    assert (row[RATE:] == 7).all()
 
 
 def test_notice_is_written_at_the_edge_and_leaves_the_frame_alone() -> None:
