@@ -27,7 +27,7 @@ def _rational(value: Fraction | None) -> Rational | None:
     return (value.numerator, value.denominator) if value else None
 
 
-def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
+def display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
     """The frame's display matrix; None if it has none, or other data beside it that PyAV does not know the type of."""
     try:
         held = cast("Mapping[str, Any]", frame.side_data)  # PyAV's stub knows motion vectors only
@@ -37,7 +37,7 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
     return tuple(int(number) for number in np.frombuffer(memoryview(data), np.int32)[:9])
 
 
-def _field_order(stream: VideoStream, frame: av.VideoFrame) -> int:
+def field_order(stream: VideoStream, frame: av.VideoFrame) -> int:
     """AV_FIELD_*; 0 where frames are progressive. The frame itself has the last word on which field is first."""
     if not frame.interlaced_frame:
         return 0
@@ -100,10 +100,10 @@ def describe(
         duration=duration,
         sample_aspect_ratio=_rational(stream.sample_aspect_ratio or context.sample_aspect_ratio),
         rotation=frame.rotation,
-        display_matrix=_display_matrix(frame),
+        display_matrix=display_matrix(frame),
         source_pixel_format=source_format,
         source_codec=context.codec.canonical_name,
-        field_order=_field_order(stream, frame),
+        field_order=field_order(stream, frame),
         mastering_display=mastering_display(frame),
         content_light=content_light(frame),
         **tags,

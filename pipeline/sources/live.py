@@ -13,8 +13,10 @@ from pipeline.frame import StreamInfo
 from pipeline.pixels import carried_format, loss
 from pipeline.redact import redact, scrub
 from pipeline.sources.datagrams import noise_comes
+from pipeline.sources.description import display_matrix
 from pipeline.sources.live_address import LiveAddress
 from pipeline.sources.streams import ignore, is_cover
+from pipeline.sources.upright_frames import UprightFrames
 
 if TYPE_CHECKING:
     from av import AudioFrame, VideoFrame
@@ -45,8 +47,8 @@ class SourceEnded(SourceLost):
 class LiveSource:
     """One connection: opened, read until it is lost, closed.
 
-    Iterating gives decoded frames of FFmpeg, video and sound as they come. A frame that does not decode, or not whole,
-    is counted in `damaged` and left out, so that the network never sees grey smear.
+    Iterating gives decoded frames of FFmpeg as they come: sound, and video upright. A frame that does not decode, or not
+    whole, is counted in `damaged` and left out, so that the network never sees grey smear.
 
     Args:
         source: As the user names it; errors show it redacted.
@@ -92,6 +94,7 @@ class LiveSource:
         self._ends = address.ends or bool(length)
         self._told = 0.0 if address.ends else length / 1_000_000  # seconds
         self._timeless = not self.paced and _has_no_time(self._container.format)
+        self._upright: UprightFrames | None = None
         self._first: float | None = None
         self._last = 0.0
         self.has_sound = self._sound is not None
@@ -148,6 +151,8 @@ class LiveSource:
         if lost := loss(frame.format.name, carried):
             self.warnings.append(f"{redact(self._source)}: {frame.format.name} is read as {carried}: {lost}")
         aspect = stream.sample_aspect_ratio
+        if aspect and self._upright and self._upright.on_side:
+            aspect = 1 / aspect
         return StreamInfo(
             width=frame.width,
             height=frame.height,
@@ -204,7 +209,13 @@ class LiveSource:
             if packet.stream.type == "video" and frame.is_corrupt:
                 self.damaged += 1
                 continue
-            yield frame
+            yield self._turned(frame) if packet.stream.type == "video" else frame
+
+    def _turned(self, frame: VideoFrame) -> VideoFrame:
+        if self._upright is None:
+            self._upright = UprightFrames(display_matrix(frame))
+            self.warnings += [f"{redact(self._source)}: {text}" for text in self._upright.lost(frame)]
+        return self._upright.turned(frame)
 
     def _losing(self, opening: bool) -> _Losing:
         return _Losing(self._source, self._address, None if opening else self.close)
