@@ -156,11 +156,17 @@ def main() -> int:
     """`derain serve FILE` with stand-ins for its streams; errors as `derain` shows them."""
     from pipeline import cli
     from pipeline.service import server
+    from pipeline.service.config import StreamConfig
+    from pipeline.service.order import check_streams
     from tests.fake_live import COMMAND
+
+    def check(streams: Sequence[StreamConfig]) -> None:
+        """All but the sources, which are stand-ins."""
+        check_streams(one.model_copy(update={"source": one.source.replace("fake:", "rtsp:")}) for one in streams)
 
     class Service(server.Service):
         def __init__(self, path: str, **settings: Any) -> None:
-            super().__init__(path, command=COMMAND, **settings)
+            super().__init__(path, command=COMMAND, check=check, **settings)
 
     server.Service = Service  # type: ignore[misc]
     return cli.main()

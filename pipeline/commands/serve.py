@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from pipeline.service.config import StreamConfig
 
 
 def serve(
@@ -24,7 +21,7 @@ def serve(
     SIGHUP reads the file again; streams that did not change are not touched. SIGTERM and Ctrl-C drain, a second one
     ends at once.
     """
-    from pipeline.errors import UsageError
+    from pipeline.errors import DerainError, UsageError
     from pipeline.service.config import Listen, ServiceConfig, load_config
 
     if log_level not in ("debug", "info", "warning", "error"):
@@ -39,12 +36,16 @@ def serve(
         return content.model_copy(update={"listen": listen})
 
     if check:
+        from pipeline.service.order import check_streams
         from pipeline.service.starting import check_start
 
         content = adjust(load_config(config))
         check_start(content)
         streams = content.streams
-        _check_streams(config, streams)
+        try:
+            check_streams(streams)
+        except DerainError as error:
+            raise DerainError(f"{config}: {error}") from error
         typer.echo(f"{config}: {len(streams)} stream{'s' * (len(streams) != 1)}, nothing wrong")
         return
     from pipeline.service.server import Service, set_up_logging
@@ -52,22 +53,3 @@ def serve(
     set_up_logging(log_level)
     if code := Service(config, adjust=adjust).run():
         raise typer.Exit(code)
-
-
-def _check_streams(path: str, streams: list[StreamConfig]) -> None:
-    """DerainError for what their processes would refuse: all of it, in a line."""
-    from pipeline.errors import DerainError
-    from pipeline.live.check import check_order, resolve
-    from pipeline.redact import scrub
-    from pipeline.service.order import order_of
-
-    wrong = []
-    for stream in streams:
-        order = order_of(stream)
-        try:
-            order = resolve(order)
-            check_order(order)
-        except DerainError as error:
-            wrong.append(f"{stream.id}: {scrub(str(error), [order.source, *order.destinations])}")
-    if wrong:
-        raise DerainError(f"{path}: {'; '.join(wrong)}")

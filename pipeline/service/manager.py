@@ -15,6 +15,7 @@ from pipeline.redact import redact
 from pipeline.service.births import Births
 from pipeline.service.config import ServiceConfig, StreamConfig, load_config, parse_stream, taken
 from pipeline.service.lease import Lease
+from pipeline.service.order import check_streams
 from pipeline.service.shown import shown
 from pipeline.service.stream import Stream
 from pipeline.service.tracing import Tracer
@@ -44,6 +45,7 @@ class Manager:
         tracer: Tracer | None = None,
         command: Sequence[str] = (),
         adjust: Callable[[ServiceConfig], ServiceConfig] = lambda config: config,
+        check: Callable[[Sequence[StreamConfig]], None] = check_streams,
     ) -> None:
         """
         Args:
@@ -53,8 +55,9 @@ class Manager:
             tracer: For spans.
             command: The process of a stream; tests put another in its place.
             adjust: What the command line overrules in the file, for reloads.
+            check: What is to look at streams before they take the place of others.
         """
-        self._path, self._folder, self._adjust = path, folder, adjust
+        self._path, self._folder, self._adjust, self._check = path, folder, adjust, check
         self._births = Births(command)
         self.config = self._began_with = config
         self._tracer = tracer or Tracer()
@@ -122,6 +125,7 @@ class Manager:
             with self._tracer.span("reload", {"file": self._path}):
                 try:
                     config = self._adjust(load_config(self._path, self._added()))
+                    await self._must_be_meant([one for one in config.streams if not self._has(one)], f"{self._path}: ")
                 except DerainError as error:
                     self.reload_error = redact(str(error))
                     _log.error("not reloaded: %s", self.reload_error)
@@ -130,6 +134,16 @@ class Manager:
                 self.reload_error = None
                 _log.info("reloaded: %s", ", ".join(f"{len(names)} {what}" for what, names in result.items()))
                 return result
+
+    def _has(self, config: StreamConfig) -> bool:
+        return config.id in self._streams and self._streams[config.id].config == config
+
+    async def _must_be_meant(self, streams: list[StreamConfig], where: str = "") -> None:
+        """UsageError for what their processes would die of: none is stopped for one that can't run."""
+        try:
+            await asyncio.to_thread(self._check, streams)
+        except DerainError as error:
+            raise UsageError(f"{where}{error}") from error
 
     def _added(self) -> list[StreamConfig]:
         """The streams that were added through the API."""
@@ -184,6 +198,8 @@ class Manager:
                 for destination in config.destinations:
                     if place(destination) in places:
                         raise UsageError(taken(destination, other.config.id))
+            await self._must_be_meant([config])
+            self._must_not_end()
             return self._add(config, "api")
 
     def _add(self, config: StreamConfig, origin: str) -> Stream:

@@ -1,12 +1,15 @@
-"""Turns a stream of the configuration into the order that its process gets."""
+"""Turns a stream of the configuration into the order that its process gets, and looks whether that could be meant."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 import msgspec
 
+from pipeline.errors import DerainError
 from pipeline.live_status import LiveOrder, write_order
+from pipeline.redact import scrub
 from pipeline.service.config import StreamConfig
 
 _OURS = frozenset({"title", "autostart", "preview"})
@@ -27,3 +30,25 @@ def make_order(config: StreamConfig, *, status: str, preview: str) -> bytes:
 def order_of(config: StreamConfig) -> LiveOrder:
     """What the stream is to do, wherever it reports to."""
     return LiveOrder(**config.model_dump(exclude=set(_OURS)))
+
+
+def check_streams(streams: Iterable[StreamConfig]) -> None:
+    """Look for all that the processes of these streams would refuse.
+
+    Reads folders and loads PyAV: not for an event loop.
+
+    Raises:
+        DerainError: What is wrong with any of them, in one line, without secrets.
+    """
+    from pipeline.live.check import check_order, resolve
+
+    wrong = []
+    for stream in streams:
+        order = order_of(stream)
+        try:
+            order = resolve(order)
+            check_order(order)
+        except DerainError as error:
+            wrong.append(f"{stream.id}: {scrub(str(error), [order.source, *order.destinations])}")
+    if wrong:
+        raise DerainError("; ".join(wrong))

@@ -18,8 +18,9 @@ from pipeline.orphans import adopt_orphans
 from pipeline.private_folder import private_folder
 from pipeline.service.api import Api
 from pipeline.service.auth import Auth
-from pipeline.service.config import Listen, ServiceConfig, load_config
+from pipeline.service.config import Listen, ServiceConfig, StreamConfig, load_config
 from pipeline.service.manager import Manager
+from pipeline.service.order import check_streams
 from pipeline.service.pictures import Pictures
 from pipeline.service.starting import check_start
 from pipeline.service.tracing import Tracer
@@ -44,18 +45,20 @@ class Service:
         path: str,
         command: Sequence[str] = (),
         adjust: Callable[[ServiceConfig], ServiceConfig] = lambda config: config,
+        check: Callable[[Sequence[StreamConfig]], None] = check_streams,
     ) -> None:
         """
         Args:
             path: The configuration's file.
             command: The process of a stream; tests put another in its place.
             adjust: What the command line overrules in the file.
+            check: What looks at streams that come later; tests, whose streams are not real, put another in its place.
 
         Raises:
             DerainError: The file can't be read, or something that it needs is missing (`check_start`).
             UsageError: The file says something that can't be meant.
         """
-        self._path, self._command, self._adjust = path, command, adjust
+        self._path, self._command, self._adjust, self._check = path, command, adjust, check
         self._config = config = adjust(load_config(path))
         listen = config.listen
         token = check_start(config)
@@ -74,8 +77,9 @@ class Service:
         host, port = listener.getsockname()[:2]
         with listener, private_folder() as folder:
             manager = Manager(
-                self._path, self._config, folder=folder, tracer=self._tracer, command=self._command, adjust=self._adjust
-            )
+                self._path, self._config, folder=folder, tracer=self._tracer, command=self._command,
+                adjust=self._adjust, check=self._check,
+            )  # fmt: skip
             pictures = Pictures()
             rtc = self._config.webrtc
             viewers = WebRtcViewers(pictures, rtc.viewers) if rtc.enabled else None

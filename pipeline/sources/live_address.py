@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pipeline.addresses import split_address
-from pipeline.errors import DerainError
+from pipeline.errors import UsageError
 from pipeline.redact import redact
 
 SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "rtp", "tcp", "srt")
@@ -50,8 +50,7 @@ def live_address(
         stdin: File descriptor for "-".
 
     Raises:
-        UsageError: It looks like a network address and is none.
-        DerainError: A network address of a kind we don't read.
+        UsageError: It looks like a network address and is none, or of a kind we don't read.
     """
     scheme = source.partition("://")[0].lower() if "://" in source else ""
     silence = str(int(stall_timeout * 1_000_000))  # microseconds
@@ -78,5 +77,5 @@ def live_address(
     if scheme == "rtp":
         return LiveAddress(source, "rtp", _PROBE)
     if scheme:
-        raise DerainError(f"{redact(source)}: sources can be {', '.join(SCHEMES)}, not {scheme}")
+        raise UsageError(f"{redact(source)}: sources can be {', '.join(SCHEMES)}, not {scheme}")
     return LiveAddress(f"file:{source}", paced=True, ends=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.running_service import RunningService
+from tests.running_service import ROOT, RunningService
 
 pytest.importorskip("starlette", reason="needs the serve extra")
 
@@ -21,6 +22,13 @@ pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
 def slow(name: str, drain: float = 1.0, **more: Any) -> dict[str, Any]:
     """A stream that takes a while to stop."""
     return {"id": name, "source": f"fake://slow?drain={drain:g}", "preview": False, **more}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """With one stream, which stays."""
+    with RunningService(tmp_path_factory.mktemp("service"), streams=[slow("a", 0)]) as running:
+        yield running
 
 
 def asked(pool: ThreadPoolExecutor, running: RunningService, path: str, method: str = "POST") -> Future[Any]:
@@ -141,3 +149,36 @@ def test_a_file_that_is_no_yaml_is_the_callers_to_mend(tmp_path: Path) -> None:
         running.path.unlink()
         assert running.ask("/api/reload", "POST")[0] == 400
         assert "Traceback" not in running.said()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model": "nonsense"}, "live.yaml: a: --model nonsense: choose one of"),
+        ({"codec": "libx999"}, "libx999"),
+        ({"destinations": ["foo://h/x"]}, "not foo"),
+        ({"destinations": ["none/a-%H%M%S.mkv"]}, "there is no folder"),
+        ({"source": "rtps://u:secret@h/1"}, "not rtps"),
+    ],
+)
+def test_a_reload_stops_no_stream_for_one_that_cannot_run(
+    change: dict[str, Any], said: str, service: RunningService
+) -> None:
+    """The file was taken, what ran was stopped, and what came in its place died; `--check` refused the same file."""
+    pid = service.until("a", "running")["pid"]
+    service.write(streams=[slow("a", 0) | change])
+    status, answer = service.ask("/api/reload", "POST")
+    assert status == 400 and said in answer["error"] and "secret" not in answer["error"]
+    assert service.ask("/api/streams")[1]["reload_error"] == answer["error"]
+    status, answer = service.ask("/api/streams", "POST", slow("b", 0) | change)
+    assert status == 400 and said.removeprefix("live.yaml: a: ") in answer["error"]
+    assert list(service.streams()) == ["a"] and service.until("a", "running")["pid"] == pid
+
+
+def test_another_spelling_of_a_file_is_the_same_file(service: RunningService, tmp_path: Path) -> None:
+    """Both streams wrote, and what one of them wrote was lost."""
+    absolute, relative = tmp_path / "m.m3u8", os.path.relpath(tmp_path / "m.m3u8", ROOT)
+    assert service.ask("/api/streams", "POST", slow("b", 0, destinations=[str(absolute)]))[0] == 201
+    status, answer = service.ask("/api/streams", "POST", slow("c", 0, destinations=[relative]))
+    assert status == 400 and answer["error"] == f"{relative} is where the stream 'b' writes already"
+    assert service.ask("/api/streams/b", "DELETE")[0] == 200
