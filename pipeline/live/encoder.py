@@ -18,7 +18,7 @@ from pipeline.live.messages import TICKS, Coded
 from pipeline.live.sound import RATE, SoundTrack
 from pipeline.live_status import LiveOrder
 from pipeline.sinks.clock import FrameClock
-from pipeline.sinks.encoder import add_video
+from pipeline.sinks.encoder import add_video, keeps_fields
 from pipeline.sinks.feeding import Feeder
 from pipeline.sinks.options import EncodeOptions, EncoderSettings, encoder_settings
 
@@ -42,6 +42,8 @@ _LIVE = {
 _PRESET = {"libx264": "veryfast", "libx265": "ultrafast", "libsvtav1": "10", "libvpx-vp9": "8", "libaom-av1": "8"}
 _CRF = {"libx264": 23.0, "libx265": 26.0}
 """Streams go over lines, so they are a little coarser than files unless the user says otherwise."""
+_FIELD_LINES = 4
+"""Interlaced 4:2:0 has whole chroma in both fields where its lines are a multiple of this; x264 takes no others."""
 _SETS_IN_BAND = ("libx264", "libx265")
 """Encoders whose parameter sets are repeated at each keyframe, for those who join later."""
 
@@ -87,9 +89,10 @@ class LiveEncoder:
     def __init__(self, info: StreamInfo, order: LiveOrder) -> None:
         import av
 
-        self.info = info
         self.warnings: list[str] = []
+        self._fields_told = False
         self._settings = live_settings(order, info)
+        self.info = info = self._with_fields(info)
         self._tags = encoded_tags(info, self._settings.pixel_format, self._settings.says_range)
         rate = Fraction(*(info.average_rate or _USUAL_RATE))
         self._gop = max(1, round(order.gop * TICKS))
@@ -103,7 +106,7 @@ class LiveEncoder:
         self._hub.start_encoding()
         self._track = SoundTrack()
         self._clock = FrameClock(TICK, TICK, rate)
-        self._feeder = Feeder(self._tags, self._stream, is_full_range(info))
+        self._feeder = self._made_feeder(info)
         self._fed_as = info
         self._key_at: int | None = None
         told = f"{self._settings.codec} {info.width}x{info.height} {info.sound}".encode()
@@ -117,7 +120,11 @@ class LiveEncoder:
             info: The stream it belongs to, for its colours.
         """
         if is_full_range(info) != is_full_range(self._fed_as):
-            self._feeder, self._fed_as = Feeder(self._tags, self._stream, is_full_range(info)), info
+            self._feeder, self._fed_as = self._made_feeder(info), info
+        if (
+            info.field_order > 1 and not self.info.field_order and not self.warnings
+        ):  # else it began so, and that is told
+            self.warnings.append("the source has become interlaced, and what goes out is told as progressive")
         made = self._feeder.feed(frame, self.warnings)
         made.time_base, made.duration = 1 / Fraction(*(self.info.average_rate or _USUAL_RATE)), 1
         pts = frame.header.pts
@@ -142,6 +149,21 @@ class LiveEncoder:
         if self._sound is not None:
             out += [self._sound_packet(packet) for packet in self._sound.encode(None)]
         return out
+
+    def _with_fields(self, info: StreamInfo) -> StreamInfo:
+        """The stream with its fields where the encoder can say so; else it is told as progressive, and that is told."""
+        keeps = keeps_fields(info, self._settings)
+        fits = self._settings.codec != "libx264" or info.height % _FIELD_LINES == 0
+        if info.field_order <= 1 or (keeps and fits):
+            return info
+        self._fields_told = True
+        why = f" in {info.height} lines" if keeps else "; libx264 can"
+        self.warnings.append(f"the video is interlaced, which {self._settings.codec} cannot say{why}")
+        return msgspec.structs.replace(info, field_order=0)
+
+    def _made_feeder(self, info: StreamInfo) -> Feeder:
+        by_fields = self.info.field_order > 1
+        return Feeder(self._tags, self._stream, is_full_range(info), by_fields)
 
     def _place_key(self, frame: VideoFrame, pts: int) -> None:
         from av.video.frame import PictureType

@@ -13,7 +13,7 @@ from pipeline.frame import StreamInfo
 from pipeline.pixels import carried_format, loss
 from pipeline.redact import redact, scrub
 from pipeline.sources.datagrams import noise_comes
-from pipeline.sources.description import display_matrix
+from pipeline.sources.description import display_matrix, field_order
 from pipeline.sources.live_address import LiveAddress
 from pipeline.sources.streams import ignore, is_cover
 from pipeline.sources.upright_frames import UprightFrames
@@ -47,8 +47,8 @@ class SourceEnded(SourceLost):
 class LiveSource:
     """One connection: opened, read until it is lost, closed.
 
-    Iterating gives decoded frames of FFmpeg as they come: sound, and video upright. A frame that does not decode, or not
-    whole, is counted in `damaged` and left out, so that the network never sees grey smear.
+    Iterating gives decoded frames of FFmpeg as they come: sound, and video upright. A frame that does not decode, or
+    not whole, is counted in `damaged` and left out, so that the network never sees grey smear.
 
     Args:
         source: As the user names it; errors show it redacted.
@@ -166,14 +166,13 @@ class LiveSource:
             colorspace=frame.colorspace if frame.colorspace != 2 else context.colorspace,
             source_pixel_format=frame.format.name,
             source_codec=self.codec,
+            field_order=field_order(stream, frame),
             sound=self.has_sound,
         )
 
     def seconds(self, frame: VideoFrame | AudioFrame) -> float | None:
-        """A frame's timestamp in the source; None where it has none.
-
-        What has no time in it gets 25 frames a second from FFmpeg, whatever the camera does; only a file is played so.
-        """
+        """A frame's timestamp in the source. None where it has none, be it that FFmpeg makes 25 frames a second of what
+        has no time in it, whatever the camera does; only a file is played so."""
         pts = frame.pts if frame.pts is not None else frame.dts
         return None if self._timeless or pts is None or not frame.time_base else float(pts * frame.time_base)
 
