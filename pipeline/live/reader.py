@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import select
+import stat
 import threading
 import time
 from collections import deque
@@ -179,6 +182,8 @@ class Reader(threading.Thread):
     def _go_on(self, lost: SourceLost) -> bool:
         """Wait before the next attempt; whether there is to be one."""
         self._stage.texts["error"] = str(lost)
+        if self.connected and self._order.source == "-" and _at_end(self._stage.told.stdin):
+            return False
         self.lost = self.lost or lost.reason
         self._stage.texts["lost"] = self.lost
         if not self.connected and not self._order.wait_for_source and self._backoff.attempts + 1 >= FIRST_ATTEMPTS:
@@ -187,4 +192,18 @@ class Reader(threading.Thread):
         wait = self._backoff.next()
         self.seen = time.monotonic() + wait
         self._stage.stopping.wait(wait)
+        return True
+
+
+def _at_end(stdin: int) -> bool:
+    """Whether a file or a pipe has no more to give. Some of FFmpeg's demuxers take the end for something broken, and to
+    open it once more and more finds nothing but its end."""
+    try:
+        told = os.fstat(stdin)
+        if stat.S_ISREG(told.st_mode):
+            return os.lseek(stdin, 0, os.SEEK_CUR) >= told.st_size
+        poll = select.poll()
+        poll.register(stdin, select.POLLIN)
+        return any(event & select.POLLHUP and not event & select.POLLIN for _, event in poll.poll(0))
+    except OSError:  # it is closed
         return True
