@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import socket
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.stream import Stream
 
-CONNECT_TIMEOUT = 5.0
 HLS_ENTRIES = 10
+_NOBODY = (errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
 _OPTIONS = {
     "mp4": {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"},  # playable when cut off
     "matroska": {"cluster_time_limit": "1000", "flush_packets": "1"},
@@ -93,7 +94,7 @@ class LiveMuxer:
 
         self.close()
         if self.destination.host:
-            self._knock()
+            self._look_up()
         template = self._template = av.open(io.BytesIO(codecs), "r", format="nut")
         with self._writing():
             self._output = av.open(
@@ -101,7 +102,13 @@ class LiveMuxer:
                 io_open=self._hls.open if self._hls else None,
             )  # fmt: skip
             self._streams = [self._output.add_stream_from_template(stream) for stream in template.streams]
-            self._output.start_encoding()
+            try:
+                self._output.start_encoding()
+            except OSError as error:
+                if self.destination.host and error.errno in _NOBODY:
+                    why = os.strerror(error.errno)
+                    raise DerainError(f"{self.destination.shown}: nobody takes the stream ({why})") from error
+                raise
         self._started, self.codecs = coded.dts, coded.codecs
         self._last = [-1] * len(self._streams)
 
@@ -183,10 +190,14 @@ class LiveMuxer:
             }
         return options
 
-    def _knock(self) -> None:
-        """See whether somebody is there, within a time of ours: FFmpeg has none for the outputs PyAV opens."""
+    def _look_up(self) -> None:
+        """See whether the host has an address; for want of one FFmpeg says no more than "Input/output error".
+
+        That is all there is to look at: a connection of ours would use up a listener that takes one (`?listen`), and
+        FFmpeg gives up connecting over TCP (RTMP and RTSP too) after 5 s by itself (`pipeline.live.child.SILENCE` is 10).
+        """
         try:
-            socket.create_connection((self.destination.host, self.destination.port), CONNECT_TIMEOUT).close()
+            socket.getaddrinfo(self.destination.host, self.destination.port, type=socket.SOCK_STREAM)
         except OSError as error:
             why = error.strerror or str(error)
             raise DerainError(f"{self.destination.shown}: nobody takes the stream ({why})") from error

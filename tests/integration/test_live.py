@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,27 @@ def test_a_destination_that_takes_nothing_is_said(tmp_path: Path) -> None:
     assert errors.strip().splitlines()[-1].startswith("derain: rtmp://127.0.0.1")
     assert "key" not in errors + said
     assert frames_of(tmp_path / "film.mkv") == result["frames_out"]
+
+
+def test_who_takes_one_connection_gets_the_stream(tmp_path: Path) -> None:
+    """A connection of ours, to see whether somebody is there, used up a listener that takes one (`tcp://…?listen`): it
+    got nothing, and the run said that nobody takes the stream."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        listener.settimeout(PATIENCE)
+
+        def take() -> bytes:
+            taken, _ = listener.accept()
+            listener.close()
+            with taken, taken.makefile("rb") as stream:
+                return stream.read()
+
+        taking = pool.submit(take)
+        to = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        run = derain(LAVFI, to, "--model", "identity", "--duration", "2", "--json")
+        said, errors = (one.decode() for one in run.communicate(timeout=PATIENCE))
+        assert run.returncode == 0, errors
+        (tmp_path / "taken.ts").write_bytes(taking.result(PATIENCE))
+    assert frames_of(tmp_path / "taken.ts") == json.loads(said)["frames_out"]
 
 
 def test_it_ends_when_nobody_reads_on(tmp_path: Path) -> None:
