@@ -194,7 +194,7 @@ class LiveMuxer:
         """See whether the host has an address; for want of one FFmpeg says no more than "Input/output error".
 
         That is all there is to look at: a connection of ours would use up a listener that takes one (`?listen`), and
-        FFmpeg gives up connecting over TCP (RTMP and RTSP too) after 5 s by itself (`pipeline.live.child.SILENCE` is 10).
+        FFmpeg gives up connecting over TCP (RTMP and RTSP too) after 5 s by itself (`pipeline.live.child.SILENCE`: 10).
         """
         try:
             socket.getaddrinfo(self.destination.host, self.destination.port, type=socket.SOCK_STREAM)
