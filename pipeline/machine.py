@@ -20,6 +20,8 @@ from typing import Any
 import msgspec
 
 from esdnet import allowance
+from pipeline.protocols import HOW, has_protocol
+from pipeline.sources.live_address import SCHEMES
 
 GIB = 1024**3
 PROBE_SECONDS = 60.0
@@ -65,6 +67,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     pyav: str
     encoders: list[Part]
     decoders: list[Part]
+    protocols: list[Part]  # of live streams, by scheme
     shared_memory_free: int
     temp_folder: str
     temp_free: int
@@ -104,6 +107,7 @@ def inspect() -> Machine:
         pyav=_package("av"),
         encoders=encoders,
         decoders=[Part(**row) for row in codec_facts.get("decoders", [])],
+        protocols=[Part(**row) for row in codec_facts.get("protocols", [])],
         shared_memory_free=_free("/dev/shm"),
         temp_folder=temp,
         temp_free=_free(temp),
@@ -232,7 +236,14 @@ def _probe_codecs() -> dict[str, Any]:
         "ffmpeg": av.ffmpeg_version_info,
         "encoders": [_codec(name, "w", _encode_one) for name in ENCODERS],
         "decoders": [_codec(name, "r", None) for name in DECODERS],
+        "protocols": [_protocol(scheme) for scheme in SCHEMES],
     }
+
+
+def _protocol(scheme: str) -> dict[str, Any]:
+    """Whether streams can be read from, or pushed to, SCHEME://…"""
+    there = has_protocol(scheme)
+    return {"name": scheme, "state": "ready" if there else "missing", "note": "" if there else HOW}
 
 
 def _codec(name: str, mode: Any, check: Callable[[str], None] | None) -> dict[str, Any]:

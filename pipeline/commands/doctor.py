@@ -60,12 +60,18 @@ def _facts(found: Machine) -> Table:
         "Python": found.python,
         "PyTorch": torch if found.torch.state == "ready" else f"{found.torch.state}: {found.torch.note}",
         "FFmpeg": f"{found.ffmpeg}, by PyAV {found.pyav}",
+        "Protocols": _protocols(found.protocols),
         "Shared memory": f"{_gib(found.shared_memory_free)} free in /dev/shm",
         "Temporary files": f"{_gib(found.temp_free)} free in {found.temp_folder}",
     }
     for name, text in rows.items():
         table.add_row(name, text)
     return table
+
+
+def _protocols(parts: list[Part]) -> str:
+    there = ", ".join(part.name for part in parts if part.state == "ready")
+    return "\n".join([there, *(f"no {part.name}: {part.note}" for part in parts if part.state != "ready")])
 
 
 def _parts(title: str, parts: list[Part]) -> Table:

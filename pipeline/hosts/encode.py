@@ -9,6 +9,7 @@ from pipeline.frame import StreamInfo
 from pipeline.hosts.receiver import FAREWELL, StreamReceiver
 from pipeline.live_status import LiveOrder
 from pipeline.picture_names import is_picture
+from pipeline.protocols import check_protocol
 from pipeline.sinks import open_sink
 from pipeline.sinks.containers import check_codec, format_of
 from pipeline.sinks.destination import is_folder
@@ -53,6 +54,7 @@ def check(destinations: list[str], options: EncodeOptions) -> None:
         if is_live_destination(destination):
             encoder = encoder_settings(options, "yuv420p", *_ANY_SIZE).codec
             live_destination(destination, overwrite=options.overwrite, encoder=encoder, sound=False)
+            check_protocol(destination, output=True)
             continue
         check_destination(destination.rstrip("/") or "/", options.overwrite)
         if not (is_folder(destination) or is_picture(destination)):

@@ -12,6 +12,7 @@ from pipeline.job import check_model
 from pipeline.live.encoder import live_settings
 from pipeline.live.messages import TICKS
 from pipeline.live_status import LiveOrder
+from pipeline.protocols import check_protocol
 from pipeline.sinks.live import live_destination
 from pipeline.sinks.place import check_places
 from pipeline.sinks.rolling_name import is_template
@@ -41,6 +42,7 @@ def check_order(order: LiveOrder, *, stdio: bool = False) -> None:
         raise DerainError(
             f"{order.source}: no such file; live sources are rtsp://, rtmp://, http://, udp://, /dev/video0 …"
         )
+    check_protocol(order.source)
     check_model(order.model)
     like = StreamInfo(width=64, height=64, pixel_format="yuv420p", time_base=(1, TICKS))
     encoder = live_settings(order, like).codec
@@ -52,6 +54,7 @@ def check_order(order: LiveOrder, *, stdio: bool = False) -> None:
                 "each segment begins with a keyframe"
             )
         live_destination(destination, overwrite=order.overwrite, encoder=encoder, sound=order.audio)
+        check_protocol(destination, output=True)
 
 
 def resolved(address: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pipeline import cli, machine
+from pipeline.commands import doctor
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,14 @@ def test_x264_and_ffv1_encode_a_frame(report: machine.Machine) -> None:
     states = {part.name: part.state for part in report.encoders}
     assert states["libx264"] == states["ffv1"] == "ready"
     assert set(states) == set(machine.ENCODERS)
+
+
+def test_protocols_of_live_streams_are_listed(report: machine.Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """That PyAV from PyPI has no SRT was found out only by trying."""
+    states = {part.name: part.state for part in report.protocols}
+    assert states["rtmp"] == states["tcp"] == "ready" and states["srt"] in ("ready", "missing")
+    doctor._show(report)
+    assert ("no srt: build PyAV" in capsys.readouterr().out) == (states["srt"] == "missing")
 
 
 def test_every_runtime_is_listed_and_no_missing_one_is_called_ready(report: machine.Machine) -> None:

@@ -9,6 +9,7 @@ import pytest
 from pipeline.errors import DerainError, UsageError
 from pipeline.live.check import check_order, resolved
 from pipeline.live_status import LiveOrder
+from pipeline.protocols import has_protocol
 from pipeline.sinks.live import is_live_destination, live_destination
 from pipeline.sources.live_address import is_live_source, live_address
 from tests.front_door import derain
@@ -124,6 +125,30 @@ def test_two_spellings_of_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     done = derain("stage", "encode", "a.m3u8", "./a.m3u8", "--connect", "ipc:///tmp/none")
     assert done.returncode == 2 and "./a.m3u8: is the same as a.m3u8" in done.stderr
     assert not any((tmp_path / "rec").iterdir())
+
+
+@pytest.mark.skipif(has_protocol("srt"), reason="this FFmpeg has SRT")
+def test_a_protocol_that_ffmpeg_lacks_is_told(tmp_path: Path) -> None:
+    """`srt://` was tried for ever, `--check` found nothing wrong, and a served stream stayed `starting`."""
+    said = "srt://h:9000?passphrase=***: this build of FFmpeg has no srt; build PyAV"
+    srt = "srt://h:9000?passphrase=hunter2"
+    config = tmp_path / "live.yaml"
+    config.write_text(f"streams: [{{id: a, source: '{srt}', model: identity}}]")
+    runs: list[tuple[int, tuple[str, ...]]] = [
+        (2, ("run", "lavfi:testsrc2", srt, "--model", "identity", "--duration", "1")),
+        (2, ("run", srt, str(tmp_path / "a.mkv"), "--model", "identity")),
+        (2, ("stage", "encode", srt, "--connect", "ipc:///tmp/none")),
+        (1, ("serve", "--check", str(config))),
+    ]
+    for code, command in runs:
+        done = derain(*command)
+        assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+
+
+def test_every_protocol_of_pyavs_wheel_is_found() -> None:
+    for scheme in ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp"):
+        assert has_protocol(scheme), scheme
+    assert not has_protocol("no-such") and not has_protocol("no-such", output=True)
 
 
 def test_a_missing_file_is_told() -> None:
