@@ -26,10 +26,11 @@ pytestmark = [
 def jpegs(rate: int, seconds: int = 100) -> Iterator[bytes]:
     """What a web camera sends: a JPEG, and a tenth of a second later the next. No time is told anywhere."""
     began = time.monotonic()
+    yield b"--next\r\n"
     for index in range(seconds * rate):
         time.sleep(max(0.0, began + index / rate - time.monotonic()))
         data = cv2.imencode(".jpg", planes_of(index, 96, 64)[0])[1].tobytes()
-        yield b"--next\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(data), data)
+        yield b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n--next\r\n" % (len(data), data)
 
 
 def test_a_web_camera_keeps_its_pace(tmp_path: Path) -> None:
