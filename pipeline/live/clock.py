@@ -12,6 +12,10 @@ from pipeline.live.messages import TICKS
 JUMP = 1.0
 """Seconds: source timestamps that go back by more than this, or ahead by more beyond the time that passed, jump."""
 
+SOUND_AHEAD = 3.0
+"""Seconds by which sound may be ahead of the picture, beyond the time that passed, before that is a jump: pictures come
+out of a decoder late by as many as it puts in order, which is seconds at two a second."""
+
 LEAST_STEP = TICKS // 1000
 """Ticks between two frames at least: Matroska and FLV count milliseconds."""
 
@@ -83,6 +87,6 @@ class SourceClock:
             Ticks of the output clock. None where its place is not known: before the first frame, and where it is so far
             ahead of the last that the source has jumped, and the first frame from there is not here yet.
         """
-        if self._offset is None or seconds > self._source + max(0.0, arrived - self._arrived) + JUMP:
+        if self._offset is None or seconds > self._source + max(0.0, arrived - self._arrived) + SOUND_AHEAD:
             return None
         return round((seconds + self._offset) * TICKS)
