@@ -27,7 +27,7 @@ class HlsFiles:
     """
 
     def __init__(self, address: str) -> None:
-        self._folder = os.path.dirname(os.path.abspath(address))
+        self._folder, self._playlist = os.path.split(os.path.abspath(address))
         self._wanted = 0  # bytes of the segment that a full disk did not take last
         self.failure: OSError | None = None
         """Why something was not written, since `begin`. Nothing more is."""
@@ -57,7 +57,7 @@ class HlsFiles:
 
     def written(self, path: str, size: int) -> None:
         """A file is whole, or would have been."""
-        segment = ".m3u8" not in os.path.basename(path)
+        segment = os.path.basename(path).removesuffix(".tmp") != self._playlist
         if self.failure is None:
             self.playlists += not segment
             self._wanted = 0
