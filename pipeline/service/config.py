@@ -120,6 +120,7 @@ class Listen(_Strict):
     @field_validator("host")
     @classmethod
     def _an_address(cls, host: str) -> str:
+        host = host[1:-1] if host.startswith("[") and host.endswith("]") else host  # as in an address
         if host != "localhost":
             try:
                 ipaddress.ip_address(host)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +14,6 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-import psutil
 import pytest
 
 from pipeline.batch import Watcher
@@ -24,6 +22,7 @@ from pipeline.sinks.options import EncodeOptions
 from pipeline.split_batch import SplitBatch
 from tests.clips import B_FRAMES, make_clip
 from tests.conftest import Derain
+from tests.running_batch import Running, batches
 from tests.segmented import AtOnce
 
 QUICK = ("--model", "identity", "--codec", "ffv1", "--container", "mkv")
@@ -122,39 +121,10 @@ def test_a_report_that_cannot_be_written_is_said_before_the_work(library: Path, 
     assert not (library / "out").exists()
 
 
-class Running:
-    """A batch in the background."""
-
-    def __init__(self, folder: Path, *args: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline", "batch", *args],
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def workers(self) -> list[psutil.Process]:
-        try:
-            return [p for p in psutil.Process(self.process.pid).children() if "pipeline.batch_worker" in p.cmdline()]
-        except psutil.Error:
-            return []
-
-    def wait_for(self, path: Path | None = None, pattern: str = "") -> None:
-        deadline = time.monotonic() + 60
-        while not (path.exists() if path and not pattern else list((path or Path()).rglob(pattern))):
-            assert time.monotonic() < deadline, "waited in vain"
-            assert self.process.poll() is None, self.process.communicate()
-            time.sleep(0.01)
-
-
 @pytest.fixture
 def running() -> Iterator[list[Running]]:
-    started: list[Running] = []
-    yield started
-    for one in started:
-        one.process.kill()
-        one.process.communicate()
+    with batches() as started:
+        yield started
 
 
 def test_a_killed_worker_costs_a_try(tmp_path: Path, running: list[Running]) -> None:
@@ -192,45 +162,6 @@ def test_a_file_that_hangs_fails_and_the_rest_goes_on(tmp_path: Path, running: l
         ("done", None),
     ]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".a.mkv.derain", "b.mkv"]
-
-
-def test_two_batches_share_a_folder(tmp_path: Path, running: list[Running]) -> None:
-    """Each told as failed what the other had made or was at, and ended with exit code 1."""
-    (tmp_path / "in").mkdir()
-    for name in "abcde":
-        make_clip(tmp_path / f"in/{name}.mp4", frames=60, width=640, height=360)
-    for number in range(2):
-        running.append(Running(tmp_path, "in", "out", *QUICK, "--jobs", "1", "--report", f"report-{number}.json"))
-    for batch in running:
-        _, said = batch.process.communicate(timeout=90)
-        assert batch.process.returncode == 0, said
-    reports = [json.loads((tmp_path / f"report-{number}.json").read_text()) for number in range(2)]
-    for one, other in zip(*(report["files"] for report in reports), strict=True):
-        assert sorted((one["status"], other["status"])) == ["done", "skipped"], (one, other)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{name}.mkv" for name in "abcde"]
-
-
-def test_what_a_killed_batch_was_at_the_other_finishes(tmp_path: Path, running: list[Running]) -> None:
-    (tmp_path / "in").mkdir()
-    make_clip(tmp_path / "in/a.mp4", frames=140, width=640, height=360)
-    options = (*QUICK, "--jobs", "1", "--segment", "0.4")
-    first = Running(tmp_path, "in", "out", *options)
-    running.append(first)
-    first.wait_for(tmp_path, "*.segment")
-    worker = first.workers()[0]
-    worker.suspend()
-    second = Running(tmp_path, "in", "out", *options, "--report", "report.json")
-    running.append(second)
-    assert second.process.stderr is not None
-    assert second.process.stderr.readline() == "derain: another run is making what is left; waiting for it\n"
-    first.process.kill()
-    worker.resume()
-    _, said = second.process.communicate(timeout=60)
-    assert second.process.returncode == 0, said
-    (file,) = json.loads((tmp_path / "report.json").read_text())["files"]
-    assert (file["status"], file["frames_out"]) == ("done", 140)
-    assert file["resumed"] >= 10
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.mkv"]
 
 
 def test_what_is_removed_as_with_run(tmp_path: Path, derain: Derain) -> None:

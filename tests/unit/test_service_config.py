@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DerainError, UsageError
-from pipeline.service.config import StreamSettings, load_config, parse_stream
+from pipeline.service.config import Listen, StreamSettings, load_config, parse_stream
 from tests.front_door import derain
 
 
@@ -27,6 +27,11 @@ def refused(tmp_path: Path, text: str, kind: type[DerainError] = UsageError) -> 
 def test_an_empty_file_is_a_service_without_streams(tmp_path: Path) -> None:
     config = load(tmp_path, "")
     assert config.streams == [] and (config.listen.host, config.listen.port) == ("127.0.0.1", 8080)
+
+
+def test_an_address_may_stand_in_brackets() -> None:
+    """As it does in the addresses that the service prints; it was "no address"."""
+    assert Listen(host="[::1]").host == "::1"
 
 
 def test_defaults_hold_for_all_and_each_may_overrule(tmp_path: Path) -> None:
