@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+# Threads that wait for work sleep: as two processes on two cores they would otherwise spin while the other's has it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 Derain = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parents[1]
 
