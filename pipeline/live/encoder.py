@@ -90,7 +90,7 @@ class LiveEncoder:
         import av
 
         self.warnings: list[str] = []
-        self._fields_told = False
+        self._fields_told = False  # that they are lost
         self._settings = live_settings(order, info)
         self.info = info = self._with_fields(info)
         self._tags = encoded_tags(info, self._settings.pixel_format, self._settings.says_range)
@@ -121,9 +121,8 @@ class LiveEncoder:
         """
         if is_full_range(info) != is_full_range(self._fed_as):
             self._feeder, self._fed_as = self._made_feeder(info), info
-        if (
-            info.field_order > 1 and not self.info.field_order and not self.warnings
-        ):  # else it began so, and that is told
+        if info.field_order > 1 >= self.info.field_order and not self._fields_told:
+            self._fields_told = True
             self.warnings.append("the source has become interlaced, and what goes out is told as progressive")
         made = self._feeder.feed(frame, self.warnings)
         made.time_base, made.duration = 1 / Fraction(*(self.info.average_rate or _USUAL_RATE)), 1
